@@ -1,0 +1,4 @@
+//! Who may do what, and how often.
+
+pub mod origins;
+pub mod rate;

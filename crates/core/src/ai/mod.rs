@@ -1,0 +1,12 @@
+//! Answers from models: what is asked ([`context`], [`models`]), how the providers' wires are spoken ([`openai`],
+//! [`gemini`]) and what answers when there is no provider ([`demo`]). The run of one answer lives in its room.
+
+pub mod context;
+pub mod demo;
+pub mod ending;
+pub mod gemini;
+pub mod model;
+pub mod models;
+pub mod openai;
+pub mod sse;
+pub mod status;

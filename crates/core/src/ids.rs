@@ -1,0 +1,156 @@
+//! Names of things. Each is a type of its own, made only by a parse, so that one that breaks a limit cannot exist
+//! and no two can be swapped.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::limits::ID_CHARS_MAX;
+
+/// Why a name was refused, as the end of a sentence that begins with the field's name.
+pub const ID_RULE: &str = "must be 1 to 128 characters without control characters";
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// 1 to [`ID_CHARS_MAX`] characters, none of them a control character.
+            pub fn parse(text: &str) -> Option<Self> {
+                is_name(text).then(|| Self(text.into()))
+            }
+
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// A chat room, and the AI conversation that bears the same id.
+    RoomId,
+    UserId,
+    /// A web site.
+    DomainId,
+    VisitorId,
+    /// A client's own id of a message, unique per room and user.
+    ClientMessageId,
+}
+
+impl RoomId {
+    /// The conversation of a request that names none: one per visitor of a site. It is made of two valid names, so
+    /// it may be longer than a client could ask for, which keeps it apart from nobody's but its own.
+    pub fn of_visitor(domain: &str, user: &str) -> Self {
+        Self(format!("{domain}-{user}").into())
+    }
+}
+
+impl UserId {
+    /// As whom the AI speaks in a room.
+    pub fn ai() -> Self {
+        Self("ai-assistant".into())
+    }
+
+    /// As whom someone speaks who did not say.
+    pub fn anonymous() -> Self {
+        Self("visitor".into())
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    // Most names are ASCII: their length in bytes answers for their length in characters.
+    let fits = text.len() <= ID_CHARS_MAX || text.chars().take(ID_CHARS_MAX + 1).count() <= ID_CHARS_MAX;
+    !text.is_empty() && fits && !text.chars().any(char::is_control)
+}
+
+/// A connection, as its host numbers it. Opaque to the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
+
+/// One answer of a model. What a model says under a run that is over is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId(pub u64);
+
+/// How a connection is called on the wire: 20 characters, random, as Socket.IO clients expect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SocketId([u8; SOCKET_ID_LEN]);
+
+const SOCKET_ID_LEN: usize = 20;
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyzACDEFHJK";
+
+impl SocketId {
+    /// From 100 random bits or more.
+    pub fn from_entropy(mut bits: u128) -> Self {
+        Self(std::array::from_fn(|_| {
+            let letter = ALPHABET.get((bits % 32) as usize).copied().unwrap_or(b'a');
+            bits /= 32;
+            letter
+        }))
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A place in a room's log: 1, 2, 3 … with no gap. 0 stands before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// 64 random bits as 13 letters: how epochs look.
+pub fn short_random_name(entropy: u64) -> String {
+    (0..13)
+        .scan(entropy, |rest, _| {
+            let letter = ALPHABET.get((*rest % 32) as usize).copied().unwrap_or(b'a');
+            *rest /= 32;
+            Some(char::from(letter))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_hold_their_rule() {
+        let long = "é".repeat(ID_CHARS_MAX);
+        assert!(RoomId::parse(&long).is_some());
+        assert!(RoomId::parse(&format!("{long}é")).is_none());
+        for refused in ["", "a\nb", "a\u{7f}", "\u{0}"] {
+            assert!(RoomId::parse(refused).is_none(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn socket_ids_differ_and_have_twenty_characters() {
+        let one = SocketId::from_entropy(1);
+        assert_eq!(one.as_str().len(), 20);
+        assert_ne!(one.as_str(), SocketId::from_entropy(u128::MAX).as_str());
+    }
+}

@@ -1,0 +1,77 @@
+//! Every limit, in one place, with its unit in its name. A visitor's input meets them at the edge; what grows by
+//! itself (queues, lists, waits) meets them where it grows, and each says what happens then.
+
+/// A frame or an HTTP body. Larger: close 1009, or 413.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// The text of a message, question or system prompt, in UTF-8. Larger: `too_large`.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+/// `visitorData` and `customerData` as JSON. Larger: `too_large`.
+pub const VISITOR_DATA_BYTES_MAX: usize = 4 * 1024;
+/// Room, user, domain, visitor and conversation ids.
+pub const ID_CHARS_MAX: usize = 128;
+/// A client's own `id` of an event.
+pub const REPLY_TO_CHARS_MAX: usize = 64;
+/// Names people choose for themselves, page titles, models, roles and states.
+pub const LABEL_CHARS_MAX: usize = 256;
+/// A page's address.
+pub const URL_CHARS_MAX: usize = 2048;
+/// Rooms that one connection may be in. The next: `invalid_request`.
+pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
+/// Domains that one connection may visit at a time. The next: `invalid_request`.
+pub const DOMAINS_PER_CONNECTION_MAX: usize = 16;
+
+/// A slow reader's queue. Over it: volatile frames are dropped, then the connection is closed with 4008.
+pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Messages sent with a join that resumes nothing, and by `fetch-history` without a `limit`.
+pub const HISTORY_DEFAULT: u32 = 50;
+/// A larger `limit` is clamped to this.
+pub const HISTORY_MAX: u32 = 200;
+/// A join that missed more than this starts afresh.
+pub const RESUME_EVENTS_MAX: u64 = 1_000;
+/// Above this many people, `room-users` carries their count alone.
+pub const ROOM_USERS_LISTED_MAX: usize = 200;
+/// Two `room-users` of one room are at least this far apart; the later one says what both would have.
+pub const ROOM_USERS_EVERY_MS: i64 = 100;
+/// The newest visitors that one `domain-stats` lists.
+pub const VISITORS_LISTED_MAX: usize = 1_000;
+
+/// A `typing-start` ends by itself.
+pub const TYPING_TTL_MS: i64 = 10_000;
+/// Someone whose connection died is told of only when they are not back by then.
+pub const MEMBER_GRACE_MS: i64 = 3_000;
+/// A visitor whose connection ended still counts until then.
+pub const VISITOR_GRACE_MS: i64 = 15_000;
+/// A visitor without a sign of life leaves.
+pub const VISITOR_IDLE_MS: i64 = 30 * 60_000;
+/// Observers see one `visitor-activity` of a visitor in this time, with the newest page.
+pub const VISITOR_ACTIVITY_EVERY_MS: i64 = 1_000;
+/// A visitor's last sign of life is stored at most this often.
+pub const VISITOR_STORED_EVERY_MS: i64 = 60_000;
+
+/// One frame of a streamed answer in this time; smaller tokens are joined up.
+pub const CHUNK_EVERY_MS: i64 = 25;
+/// Questions that wait while an answer of the same conversation is written. The next: `rate_limited`.
+pub const QUESTIONS_WAITING_MAX: usize = 8;
+/// An answer is cut there, as by the model's own limit.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// The server pings each connection this often.
+pub const PING_EVERY_MS: i64 = 25_000;
+/// A peer from which nothing came for so long is gone.
+pub const SILENCE_MS_MAX: i64 = 60_000;
+/// Events of one connection.
+pub const EVENTS_PER_SECOND: u32 = 50;
+pub const EVENTS_BURST: u32 = 100;
+/// Events refused for their rate, one after the other, before the connection is closed with 1008.
+pub const REFUSALS_IN_A_ROW_MAX: u32 = 1_000;
+
+const _: () = {
+    assert!(MESSAGE_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(VISITOR_DATA_BYTES_MAX < FRAME_BYTES_MAX);
+    assert!(HISTORY_DEFAULT <= HISTORY_MAX);
+    assert!(2 * PING_EVERY_MS < SILENCE_MS_MAX, "two pings may be lost before a peer counts as gone");
+    assert!(MEMBER_GRACE_MS < SILENCE_MS_MAX);
+    assert!(VISITOR_GRACE_MS < VISITOR_IDLE_MS);
+    assert!(ANSWER_BYTES_MAX < QUEUE_BYTES_MAX);
+};

@@ -1,0 +1,317 @@
+//! The AI's side of a room: one answer at a time, the questions that wait for it, and what the AI remembers.
+//!
+//! An answer belongs to the conversation, not to the connection that asked: it is written to its end and remembered
+//! even if nobody listens any more. Every run ends in exactly one terminal event.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Failure, Post, Room, RoomInput, Turn};
+use crate::access::rate;
+use crate::ai::context;
+use crate::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Speaker, Usage};
+use crate::ai::models::Route;
+use crate::ids::{DomainId, RoomId, RunId, UserId};
+use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
+use crate::protocol::command::{Ask, DEFAULT_ROLE};
+use crate::protocol::error::{ClientError, ErrorCode};
+use crate::protocol::event::{AiResponse, AiStreamComplete, Answer, Event};
+use crate::store::{SqlError, conversations};
+use crate::time::UnixMs;
+use crate::{Caller, Output};
+
+#[derive(Default)]
+pub(super) struct Conversation {
+    running: Option<Run>,
+    waiting: VecDeque<Question>,
+    asked: rate::Usage,
+}
+
+struct Question {
+    from: Caller,
+    ask: Ask,
+    route: Route,
+}
+
+struct Run {
+    id: RunId,
+    row: i64,
+    from: Caller,
+    streamed: bool,
+    route: Route,
+    room: Option<RoomId>,
+    context_length: usize,
+    text: String,
+    /// How much of `text` has been told in chunks.
+    told: usize,
+    next_index: u32,
+    told_at: UnixMs,
+    usage: Usage,
+}
+
+/// How a run came to its end.
+struct End {
+    reason: FinishReason,
+    code: Option<ErrorCode>,
+}
+
+impl Conversation {
+    pub(super) fn is_idle(&self, now: UnixMs) -> bool {
+        self.running.is_none() && self.waiting.is_empty() && self.asked.is_fresh(now)
+    }
+
+    pub(super) fn abandon(self, now: UnixMs, out: &mut Vec<Output>) {
+        let running = self.running.map(|run| {
+            out.push(Output::CancelModel { run: run.id });
+            run.from
+        });
+        for to in running.into_iter().chain(self.waiting.into_iter().map(|question| question.from)) {
+            let event = Event::error(&ClientError::unavailable(), now);
+            out.push(Output::Reply { to: to.conn, reply_to: to.reply_to, event });
+        }
+    }
+
+    /// When text that waits for company must be told.
+    pub(super) fn due(&self) -> Option<UnixMs> {
+        let run = self.running.as_ref()?;
+        (run.told < run.text.len() && run.is_told()).then(|| run.told_at.plus(CHUNK_EVERY_MS))
+    }
+}
+
+impl Run {
+    /// Whether anyone hears the chunks.
+    fn is_told(&self) -> bool {
+        self.streamed || self.room.is_some()
+    }
+}
+
+impl Room {
+    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, from: &Caller, ask: Ask) -> Result<(), Failure> {
+        let route = turn.cx.policy.models.route(ask.model.as_deref())?;
+        let conversation = self.conversation.get_or_insert_default();
+        if conversation.waiting.len() >= QUESTIONS_WAITING_MAX {
+            return Err(ClientError::rate_limited("questions waiting in this conversation", 1_000).into());
+        }
+        conversation
+            .asked
+            .admit(turn.cx.now, turn.cx.policy.ai_per_user)
+            .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
+        let question = Question { from: from.clone(), ask, route };
+        if conversation.running.is_some() {
+            conversation.waiting.push_back(question);
+            return Ok(());
+        }
+        Ok(self.begin(turn, question)?)
+    }
+
+    /// Remembers the question, then asks the model with what is remembered.
+    fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
+        let Question { from, ask, route } = question;
+        let stored = self.stored(turn, ask.domain.as_ref())?;
+        conversations::append_turn(turn.sql, stored.row, Speaker::User, &ask.message, turn.cx.now)?;
+        let turns = conversations::last_turns(turn.sql, stored.row, turn.cx.policy.context_messages)?;
+        let row = conversations::begin_run(
+            turn.sql,
+            stored.row,
+            (route.provider.as_str(), &route.model),
+            turn.cx.now,
+        )?;
+        let id = RunId(turn.cx.entropy);
+        let request = ModelRequest {
+            provider: route.provider,
+            model: route.model.to_string(),
+            system: context::system_prompt(ask.system_prompt.as_deref(), ask.domain.as_ref().map(DomainId::as_str)),
+            turns,
+        };
+        let context_length = request.turns.len();
+        if let Some(room) = &ask.room {
+            let input = RoomInput::Post(asked_by(&from, &ask));
+            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+        }
+        turn.out.push(Output::AskModel { run: id, request });
+        self.conversation.get_or_insert_default().running = Some(Run {
+            id,
+            row,
+            streamed: ask.streamed,
+            from,
+            route,
+            room: ask.room,
+            context_length,
+            text: String::new(),
+            told: 0,
+            next_index: 0,
+            told_at: UnixMs(0),
+            usage: Usage::default(),
+        });
+        Ok(())
+    }
+
+    pub(super) fn model_says(
+        &mut self,
+        turn: &mut Turn<'_>,
+        id: RunId,
+        event: ModelEvent,
+    ) -> Result<(), SqlError> {
+        let Some(run) = self.running().filter(|run| run.id == id) else { return Ok(()) };
+        match event {
+            ModelEvent::Usage(usage) => run.usage = usage,
+            ModelEvent::Delta(delta) => {
+                run.text.push_str(&delta);
+                if run.text.len() > ANSWER_BYTES_MAX {
+                    run.text.truncate(run.text.floor_char_boundary(ANSWER_BYTES_MAX));
+                    turn.out.push(Output::CancelModel { run: id });
+                    return self.end(turn, End { reason: FinishReason::Length, code: None });
+                }
+                if turn.cx.now.since(run.told_at) >= CHUNK_EVERY_MS {
+                    self.flush_chunk(turn);
+                }
+            }
+            ModelEvent::Finished(FinishReason::ContentFilter) => {
+                let code = Some(ErrorCode::AiContentFiltered);
+                self.end(turn, End { reason: FinishReason::ContentFilter, code })?;
+            }
+            ModelEvent::Finished(reason) => self.end(turn, End { reason, code: None })?,
+            ModelEvent::Failed(failure) => self.end(turn, End::of_failure(&failure))?,
+        }
+        Ok(())
+    }
+
+    fn running(&mut self) -> Option<&mut Run> {
+        self.conversation.as_mut()?.running.as_mut()
+    }
+
+    /// Tells the text that has come since the last chunk, if any.
+    pub(super) fn flush_chunk(&mut self, turn: &mut Turn<'_>) {
+        let conversation_id = self.id.clone();
+        let Some(run) = self.running() else { return };
+        let Some(chunk) = run.text.get(run.told..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
+            return;
+        };
+        let (chunk, timestamp): (Arc<str>, UnixMs) = (chunk.into(), turn.cx.now);
+        let event = |room_id| Event::AiStreamChunk {
+            chunk: chunk.clone(),
+            index: run.next_index,
+            conversation_id: conversation_id.clone(),
+            room_id,
+            timestamp,
+        };
+        if run.streamed {
+            turn.reply(&run.from, event(None));
+        }
+        if let Some(room) = &run.room {
+            let input = Box::new(RoomInput::Overheard(event(Some(room.clone()))));
+            turn.out.push(Output::Relay { room: room.clone(), input });
+        }
+        run.told = run.text.len();
+        run.told_at = timestamp;
+        run.next_index += 1;
+    }
+
+    /// The one place where a run ends: what it said is remembered, its asker is told, the next question has its turn.
+    fn end(&mut self, turn: &mut Turn<'_>, end: End) -> Result<(), SqlError> {
+        self.flush_chunk(turn);
+        let stored = self.stored(turn, None)?;
+        let Some(conversation) = &mut self.conversation else { return Ok(()) };
+        let Some(run) = conversation.running.take() else { return Ok(()) };
+        let next = conversation.waiting.pop_front();
+        if !run.text.is_empty() {
+            conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
+        }
+        conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
+        self.tell_end(turn, run, &end);
+        match next {
+            Some(question) => self.begin(turn, question),
+            None => Ok(()),
+        }
+    }
+
+    fn tell_end(&self, turn: &mut Turn<'_>, run: Run, end: &End) {
+        let failed = end.code.is_some();
+        let broke_off = failed && !run.text.is_empty();
+        let shown: Box<str> = match run.text.is_empty() && failed {
+            true => context::FALLBACK.into(),
+            false => run.text.into(),
+        };
+        if let Some(room) = run.room.clone() {
+            let complete = AiStreamComplete {
+                full_response: shown.clone(),
+                room_id: Some(room.clone()),
+                answer: self.answer(turn.cx.now, &run.route, run.context_length, run.usage, end, broke_off),
+            };
+            let event = RoomInput::Overheard(Event::AiStreamComplete(Box::new(complete)));
+            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(event) });
+            if !shown.is_empty() {
+                let input = RoomInput::Post(said_by_ai(&run.from, shown.clone()));
+                turn.out.push(Output::Relay { room, input: Box::new(input) });
+            }
+        }
+        let answer = self.answer(turn.cx.now, &run.route, run.context_length, run.usage, end, broke_off);
+        let event = match run.streamed {
+            true => Event::AiStreamComplete(Box::new(AiStreamComplete {
+                full_response: shown,
+                room_id: None,
+                answer,
+            })),
+            false => Event::AiResponse(Box::new(AiResponse { message: shown, answer })),
+        };
+        turn.reply(&run.from, event);
+    }
+
+    fn answer(
+        &self,
+        timestamp: UnixMs,
+        route: &Route,
+        context_length: usize,
+        usage: Usage,
+        end: &End,
+        broke_off: bool,
+    ) -> Answer {
+        Answer {
+            model: route.model.as_ref().into(),
+            provider: route.provider,
+            conversation_id: self.id.clone(),
+            context_length,
+            usage,
+            finish_reason: end.reason,
+            timestamp,
+            error: end.code.is_some(),
+            code: end.code,
+            fallback: broke_off.then(|| context::FALLBACK.into()),
+        }
+    }
+}
+
+impl End {
+    fn of_failure(failure: &ModelFailure) -> Self {
+        let (reason, code) = match failure {
+            ModelFailure::ContentFiltered => (FinishReason::ContentFilter, ErrorCode::AiContentFiltered),
+            ModelFailure::Timeout => (FinishReason::Error, ErrorCode::AiTimeout),
+            ModelFailure::Unavailable
+            | ModelFailure::Overloaded { .. }
+            | ModelFailure::Rejected { .. }
+            | ModelFailure::Incomplete => (FinishReason::Error, ErrorCode::AiUnavailable),
+        };
+        Self { reason, code: Some(code) }
+    }
+}
+
+fn asked_by(from: &Caller, ask: &Ask) -> Post {
+    let user = ask.user.clone().unwrap_or_else(UserId::anonymous);
+    Post {
+        user_name: user.as_str().into(),
+        user,
+        role: DEFAULT_ROLE.into(),
+        text: ask.message.clone(),
+        socket: from.socket,
+    }
+}
+
+fn said_by_ai(from: &Caller, text: Box<str>) -> Post {
+    Post {
+        user: UserId::ai(),
+        user_name: "AI Assistant".into(),
+        role: "assistant".into(),
+        text,
+        socket: from.socket,
+    }
+}

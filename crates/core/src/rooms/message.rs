@@ -1,0 +1,34 @@
+//! A message as it is stored and as it is told, which is the same at every telling.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
+use crate::time::UnixMs;
+
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    pub id: Box<str>,
+    pub room_id: RoomId,
+    pub seq: Seq,
+    pub message: Box<str>,
+    pub user_id: UserId,
+    pub user_name: Arc<str>,
+    pub role: Arc<str>,
+    pub socket_id: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<ClientMessageId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Box<RawValue>>,
+    pub timestamp: UnixMs,
+}
+
+impl Message {
+    /// An id needs no storage and no entropy of its own: the log's epoch and the place in it are unique.
+    pub fn id_of(epoch: &str, seq: Seq) -> Box<str> {
+        format!("{epoch}-{}", seq.0).into()
+    }
+}

@@ -1,0 +1,401 @@
+//! A chat room, as a state machine: [`Room::handle`] takes one input and says what is to be done.
+//!
+//! A room's memory is its row and its log in storage, and the members that its connections stand for. Everything
+//! else here (who types, who has just dropped out, which answer is being written) may be lost with the process.
+//! [`Room::open`] builds a room from those two at any time: at the first join, after a failed commit, after an
+//! eviction.
+
+mod conversation;
+mod history;
+pub mod message;
+mod presence;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use conversation::Conversation;
+use message::Message;
+
+use crate::ai::model::ModelEvent;
+use crate::ids::{ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name};
+use crate::limits::ROOM_USERS_EVERY_MS;
+use crate::protocol::command::{Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, RoomCommand, SendMessage};
+use crate::protocol::error::{ClientError, ErrorCode};
+use crate::protocol::event::Event;
+use crate::store::log::{self, Log};
+use crate::store::{Sql, SqlError};
+use crate::time::UnixMs;
+use crate::{Caller, Context, Output};
+
+/// Everything that can happen to a room.
+pub enum RoomInput {
+    Command { from: Caller, command: RoomCommand },
+    /// A question to the AI in the conversation that bears this room's id.
+    Ask { from: Caller, ask: Ask },
+    /// What the model says.
+    Model { run: RunId, event: ModelEvent },
+    /// A message from another room's conversation.
+    Post(Post),
+    /// Something that passes by: told to the members, kept nowhere.
+    Overheard(Event),
+    Disconnected { conn: ConnId, how: Farewell },
+    /// Something that was to happen by now.
+    Alarm,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// The peer said goodbye.
+    Clean,
+    /// The peer fell silent; it may be back in a moment.
+    Died,
+}
+
+/// A message that the service itself writes.
+pub struct Post {
+    pub user: UserId,
+    pub user_name: Arc<str>,
+    pub role: Arc<str>,
+    pub text: Box<str>,
+    pub socket: SocketId,
+}
+
+/// Who a connection is in a room. Kept by the host beside the connection, so that the room can be rebuilt.
+#[derive(Clone, PartialEq)]
+pub struct Member {
+    pub user: UserId,
+    pub user_name: Arc<str>,
+    pub role: Arc<str>,
+    pub status: Arc<str>,
+    pub socket: SocketId,
+    pub since: UnixMs,
+}
+
+pub struct Room {
+    id: RoomId,
+    /// None until something is stored.
+    stored: Option<Stored>,
+    last_seq: Seq,
+    live_agent: bool,
+    members: HashMap<ConnId, Arc<Member>>,
+    typing: Vec<Typing>,
+    /// Whose connection died a moment ago; they still count as present.
+    leaving: Vec<Leaving>,
+    /// When `room-users` was last told, and whether it is due again.
+    users_told_at: UnixMs,
+    users_due: bool,
+    conversation: Option<Box<Conversation>>,
+    armed: Option<UnixMs>,
+}
+
+#[derive(Clone)]
+struct Stored {
+    row: i64,
+    epoch: Arc<str>,
+}
+
+struct Typing {
+    conn: ConnId,
+    until: UnixMs,
+}
+
+struct Leaving {
+    member: Arc<Member>,
+    until: UnixMs,
+}
+
+/// Why an input came to nothing.
+enum Failure {
+    Client(ClientError),
+    Storage(SqlError),
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+/// What a room works with while it handles one input.
+struct Turn<'a> {
+    cx: Context<'a>,
+    sql: &'a mut dyn Sql,
+    out: &'a mut Vec<Output>,
+}
+
+impl Room {
+    /// The room as its rows and its connections tell it.
+    pub fn open(
+        id: RoomId,
+        members: impl IntoIterator<Item = (ConnId, Arc<Member>)>,
+        sql: &mut dyn Sql,
+    ) -> Result<Self, SqlError> {
+        let row = log::find_room(sql, &id)?;
+        Ok(Self {
+            last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
+            live_agent: row.as_ref().is_some_and(|row| row.live_agent),
+            stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
+            id,
+            members: members.into_iter().collect(),
+            typing: Vec::new(),
+            leaving: Vec::new(),
+            users_told_at: UnixMs(0),
+            users_due: false,
+            conversation: None,
+            armed: None,
+        })
+    }
+
+    pub fn id(&self) -> &RoomId {
+        &self.id
+    }
+
+    /// Whether dropping the room from memory loses nothing.
+    pub fn is_idle(&self, now: UnixMs) -> bool {
+        self.members.is_empty()
+            && self.leaving.is_empty()
+            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_idle(now))
+    }
+
+    /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
+    /// transaction back, drop the room and answer the caller that nothing was kept.
+    pub fn handle(
+        &mut self,
+        cx: Context<'_>,
+        input: RoomInput,
+        sql: &mut dyn Sql,
+        out: &mut Vec<Output>,
+    ) -> Result<(), SqlError> {
+        let mut turn = Turn { cx, sql, out };
+        match input {
+            RoomInput::Command { from, command } => {
+                let done = self.command(&mut turn, &from, command);
+                turn.answer_failure(from, done)?;
+            }
+            RoomInput::Ask { from, ask } => {
+                let done = self.ask(&mut turn, &from, ask);
+                turn.answer_failure(from, done)?;
+            }
+            RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
+            RoomInput::Post(post) => self.post(&mut turn, post)?,
+            RoomInput::Overheard(event) => turn.publish(event, None),
+            RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how),
+            RoomInput::Alarm => {
+                self.armed = None;
+                self.expire(&mut turn);
+            }
+        }
+        self.arm(&mut turn);
+        Ok(())
+    }
+
+    /// The last words of a room that has to be forgotten because its storage failed: every answer that was being
+    /// written, or waited for, ends.
+    pub fn abandon(self, now: UnixMs) -> Vec<Output> {
+        let mut out = Vec::new();
+        if let Some(conversation) = self.conversation {
+            conversation.abandon(now, &mut out);
+        }
+        out
+    }
+
+    fn command(&mut self, turn: &mut Turn<'_>, from: &Caller, command: RoomCommand) -> Result<(), Failure> {
+        match command {
+            RoomCommand::Send(message) => self.send(turn, from, message)?,
+            RoomCommand::Join(join) => self.join(turn, from, &join)?,
+            RoomCommand::Leave => self.leave(turn, from),
+            RoomCommand::Typing { is_typing } => self.type_text(turn, from, is_typing)?,
+            RoomCommand::Online(online) => self.set_status(turn, from, online),
+            RoomCommand::CustomerJoined(customer) => self.announce_customer(turn, customer),
+            RoomCommand::MarkRead { seq } => self.mark_read(turn, from, seq)?,
+            RoomCommand::FetchHistory(query) => self.fetch_history(turn, from, &query)?,
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, turn: &mut Turn<'_>, from: &Caller, join: &Join) -> Result<(), SqlError> {
+        let stored = self.stored(turn, join.domain.as_ref())?;
+        let member = Arc::new(Member {
+            user: join.user.clone(),
+            user_name: join.user_name.as_ref().into(),
+            role: join.role.as_deref().unwrap_or(DEFAULT_ROLE).into(),
+            status: DEFAULT_STATUS.into(),
+            socket: from.socket,
+            since: turn.cx.now,
+        });
+        turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
+        self.welcome(turn, from, &stored, join.resume.as_ref())?;
+        self.enter(turn, from.conn, member);
+        Ok(())
+    }
+
+    fn send(&mut self, turn: &mut Turn<'_>, from: &Caller, send: SendMessage) -> Result<(), SqlError> {
+        let stored = self.stored(turn, send.domain.as_ref())?;
+        if let Some(id) = &send.client_message_id
+            && let Some((seq, at)) = log::find_sent(turn.sql, stored.row, &send.user, id)?
+        {
+            let first_ack = self.ack(&stored, seq, at, send.client_message_id, true);
+            turn.reply(from, first_ack);
+            return Ok(());
+        }
+        let client_message_id = send.client_message_id.clone();
+        let message = Message {
+            id: Message::id_of(&stored.epoch, self.last_seq.next()),
+            room_id: self.id.clone(),
+            seq: self.last_seq.next(),
+            message: send.text,
+            user_id: send.user,
+            user_name: send.user_name.into(),
+            role: send.role.into(),
+            socket_id: from.socket.as_str().into(),
+            client_message_id: send.client_message_id,
+            attachments: send.attachments,
+            timestamp: turn.cx.now,
+        };
+        let seq = self.append(turn, &stored, message)?;
+        let ack = self.ack(&stored, seq, turn.cx.now, client_message_id, false);
+        turn.reply(from, ack);
+        Ok(())
+    }
+
+    fn post(&mut self, turn: &mut Turn<'_>, post: Post) -> Result<(), SqlError> {
+        let stored = self.stored(turn, None)?;
+        let message = Message {
+            id: Message::id_of(&stored.epoch, self.last_seq.next()),
+            room_id: self.id.clone(),
+            seq: self.last_seq.next(),
+            message: post.text,
+            user_id: post.user,
+            user_name: post.user_name,
+            role: post.role,
+            socket_id: post.socket.as_str().into(),
+            client_message_id: None,
+            attachments: None,
+            timestamp: turn.cx.now,
+        };
+        self.append(turn, &stored, message)?;
+        Ok(())
+    }
+
+    /// The one place where the log grows.
+    fn append(&mut self, turn: &mut Turn<'_>, stored: &Stored, message: Message) -> Result<Seq, SqlError> {
+        log::append_message(turn.sql, stored.row, &message)?;
+        self.last_seq = message.seq;
+        turn.publish(Event::NewMessage(Arc::new(message)), None);
+        Ok(self.last_seq)
+    }
+
+    fn ack(
+        &self,
+        stored: &Stored,
+        seq: Seq,
+        timestamp: UnixMs,
+        client_message_id: Option<crate::ids::ClientMessageId>,
+        duplicate: bool,
+    ) -> Event {
+        Event::MessageSent {
+            success: true,
+            id: Message::id_of(&stored.epoch, seq),
+            room_id: self.id.clone(),
+            seq,
+            client_message_id,
+            duplicate,
+            timestamp,
+        }
+    }
+
+    fn announce_customer(&self, turn: &mut Turn<'_>, customer: CustomerJoined) {
+        let event = Event::CustomerJoinedRoom {
+            room_id: self.id.clone(),
+            customer_id: customer.customer,
+            customer_name: customer.customer_name,
+            domain_id: customer.domain.clone(),
+            timestamp: turn.cx.now,
+        };
+        turn.out.push(Output::TellObservers { domain: customer.domain, event });
+    }
+
+    fn mark_read(&mut self, turn: &mut Turn<'_>, from: &Caller, seq: Seq) -> Result<(), Failure> {
+        let member = self.member(from)?.clone();
+        let stored = self.stored(turn, None)?;
+        let seq = seq.min(self.last_seq);
+        let moved = log::mark_read(turn.sql, stored.row, &member.user, seq, turn.cx.now)?;
+        turn.reply(from, Event::MarkedRead { room_id: self.id.clone(), seq });
+        if moved {
+            let event = Event::MessageRead {
+                room_id: self.id.clone(),
+                user_id: member.user.clone(),
+                seq,
+                timestamp: turn.cx.now,
+            };
+            turn.publish(event, Some(from.conn));
+        }
+        Ok(())
+    }
+
+    fn member(&self, from: &Caller) -> Result<&Arc<Member>, ClientError> {
+        self.members.get(&from.conn).ok_or_else(|| {
+            ClientError::new(ErrorCode::Forbidden, format!("join-room {} first", self.id))
+        })
+    }
+
+    /// The room's row, which the first write makes.
+    fn stored(&mut self, turn: &mut Turn<'_>, domain: Option<&DomainId>) -> Result<Stored, SqlError> {
+        if let Some(stored) = &self.stored {
+            return Ok(stored.clone());
+        }
+        let epoch: Arc<str> = short_random_name(turn.cx.entropy).into();
+        let domain = domain.map(DomainId::as_str);
+        let row = log::create_room(turn.sql, &self.id, &epoch, domain, turn.cx.now)?;
+        Ok(self.stored.insert(Stored { row, epoch }).clone())
+    }
+
+    fn log<'a>(&'a self, stored: &'a Stored) -> Log<'a> {
+        Log { room: stored.row, name: &self.id, epoch: &stored.epoch }
+    }
+
+    /// Asks to be woken for whatever is due next, if nothing earlier is armed.
+    fn arm(&mut self, turn: &mut Turn<'_>) {
+        let users = self.users_due.then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
+        let typing = self.typing.iter().map(|typing| typing.until).min();
+        let leaving = self.leaving.iter().map(|leaving| leaving.until).min();
+        let chunk = self.conversation.as_ref().and_then(|conversation| conversation.due());
+        let Some(due) = [users, typing, leaving, chunk].into_iter().flatten().min() else { return };
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.armed = Some(due);
+            turn.out.push(Output::WakeAt(due));
+        }
+    }
+}
+
+impl Turn<'_> {
+    fn reply(&mut self, to: &Caller, event: Event) {
+        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
+    }
+
+    fn publish(&mut self, event: Event, except: Option<ConnId>) {
+        self.out.push(Output::Publish { event, except });
+    }
+
+    fn answer_failure(&mut self, from: Caller, done: Result<(), Failure>) -> Result<(), SqlError> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(Failure::Storage(error)) => Err(error),
+            Err(Failure::Client(error)) => {
+                let event = Event::error(&error, self.cx.now);
+                self.out.push(Output::Reply { to: from.conn, reply_to: from.reply_to, event });
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! Who is in a room: joining, leaving, typing, and the lists that tell of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Farewell, Leaving, Member, Room, Turn, Typing};
+use crate::ids::{ConnId, UserId};
+use crate::limits::{MEMBER_GRACE_MS, ROOM_USERS_EVERY_MS, ROOM_USERS_LISTED_MAX, TYPING_TTL_MS};
+use crate::protocol::command::Online;
+use crate::protocol::error::ClientError;
+use crate::protocol::event::{Event, RoomUser};
+use crate::{Caller, Output};
+
+impl Room {
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: Arc<Member>) {
+        let known = self.members.insert(conn, member.clone());
+        if let Some(known) = known {
+            if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role) {
+                self.tell_users(turn);
+            } else {
+                self.tell_users_to(turn, conn);
+            }
+            return;
+        }
+        if let Some(back) = self.leaving.iter().position(|leaving| leaving.member.user == member.user) {
+            self.leaving.swap_remove(back);
+            self.tell_users_to(turn, conn);
+            return;
+        }
+        let event = Event::UserJoined {
+            room_id: self.id.clone(),
+            user_id: member.user.clone(),
+            user_name: member.user_name.clone(),
+            role: member.role.clone(),
+            socket_id: member.socket,
+            timestamp: turn.cx.now,
+        };
+        turn.publish(event, Some(conn));
+        self.tell_users(turn);
+    }
+
+    pub(super) fn leave(&mut self, turn: &mut Turn<'_>, from: &Caller) {
+        if let Some(member) = self.remove(turn, from.conn) {
+            self.tell_left(turn, &member);
+        }
+        turn.reply(from, Event::LeftRoom { room_id: self.id.clone(), success: true });
+    }
+
+    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, how: Farewell) {
+        let Some(member) = self.remove(turn, conn) else { return };
+        match how {
+            Farewell::Clean => self.tell_left(turn, &member),
+            Farewell::Died => {
+                let until = turn.cx.now.plus(MEMBER_GRACE_MS);
+                self.leaving.push(Leaving { member, until });
+            }
+        }
+    }
+
+    fn remove(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Option<Arc<Member>> {
+        let member = self.members.remove(&conn)?;
+        turn.out.push(Output::Dismiss { conn });
+        self.stop_typing(turn, conn, &member);
+        Some(member)
+    }
+
+    fn tell_left(&mut self, turn: &mut Turn<'_>, member: &Member) {
+        let event = Event::UserLeft {
+            room_id: self.id.clone(),
+            user_id: member.user.clone(),
+            user_name: member.user_name.clone(),
+            socket_id: member.socket,
+            timestamp: turn.cx.now,
+        };
+        turn.publish(event, None);
+        self.tell_users(turn);
+    }
+
+    pub(super) fn type_text(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        is_typing: bool,
+    ) -> Result<(), ClientError> {
+        let member = self.member(from)?.clone();
+        if !is_typing {
+            self.stop_typing(turn, from.conn, &member);
+            return Ok(());
+        }
+        let until = turn.cx.now.plus(TYPING_TTL_MS);
+        match self.typing.iter_mut().find(|typing| typing.conn == from.conn) {
+            Some(typing) => typing.until = until,
+            None => self.typing.push(Typing { conn: from.conn, until }),
+        }
+        self.tell_typing(turn, from.conn, &member, true);
+        Ok(())
+    }
+
+    fn stop_typing(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: &Member) {
+        if let Some(at) = self.typing.iter().position(|typing| typing.conn == conn) {
+            self.typing.swap_remove(at);
+            self.tell_typing(turn, conn, member, false);
+        }
+    }
+
+    fn tell_typing(&self, turn: &mut Turn<'_>, conn: ConnId, member: &Member, is_typing: bool) {
+        let event = Event::UserTyping {
+            room_id: self.id.clone(),
+            user_id: member.user.clone(),
+            user_name: member.user_name.clone(),
+            is_typing,
+        };
+        turn.publish(event, Some(conn));
+    }
+
+    pub(super) fn set_status(&mut self, turn: &mut Turn<'_>, from: &Caller, online: Online) {
+        let status: Arc<str> = online.status.into();
+        if let Some(member) = self.members.get_mut(&from.conn)
+            && member.user == online.user
+            && member.status != status
+        {
+            *member = Arc::new(Member { status: status.clone(), ..Member::clone(member) });
+            turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
+            self.tell_users(turn);
+        }
+        let event = Event::UserPresence {
+            room_id: self.id.clone(),
+            user_id: online.user,
+            user_name: online.user_name,
+            status,
+            timestamp: turn.cx.now,
+        };
+        turn.publish(event, Some(from.conn));
+    }
+
+    /// What was to end by now ends.
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.cx.now;
+        let typed_out: Vec<ConnId> =
+            self.typing.iter().filter(|typing| typing.until <= now).map(|typing| typing.conn).collect();
+        for conn in typed_out {
+            if let Some(member) = self.members.get(&conn).cloned() {
+                self.stop_typing(turn, conn, &member);
+            }
+        }
+        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|l| l.until <= now);
+        self.leaving = leaving;
+        let gone: Vec<Leaving> = gone;
+        for Leaving { member, .. } in gone {
+            self.tell_left(turn, &member);
+        }
+        if self.users_due {
+            self.tell_users(turn);
+        }
+        self.flush_chunk(turn);
+    }
+
+    /// Tells everyone who is here, at once or, if that was just told, once for all changes until it may be told again.
+    fn tell_users(&mut self, turn: &mut Turn<'_>) {
+        self.users_due = turn.cx.now.since(self.users_told_at) < ROOM_USERS_EVERY_MS;
+        if !self.users_due {
+            self.users_told_at = turn.cx.now;
+            let event = self.users();
+            turn.publish(event, None);
+        }
+    }
+
+    fn tell_users_to(&self, turn: &mut Turn<'_>, conn: ConnId) {
+        turn.out.push(Output::Reply { to: conn, reply_to: None, event: self.users() });
+    }
+
+    /// Each user once, in the order in which they came.
+    fn users(&self) -> Event {
+        let mut people: HashMap<&UserId, &Member> = HashMap::with_capacity(self.members.len());
+        let present = self.members.values().chain(self.leaving.iter().map(|leaving| &leaving.member));
+        for member in present {
+            let listed = people.entry(&member.user).or_insert(member);
+            // Several connections of one user: the newest speaks for them.
+            if (member.since, member.socket.as_str()) > (listed.since, listed.socket.as_str()) {
+                *listed = member;
+            }
+        }
+        let count = people.len();
+        let mut listed: Vec<&Member> = people.into_values().collect();
+        if count > ROOM_USERS_LISTED_MAX {
+            listed.clear();
+        }
+        listed.sort_by(|a, b| (a.since, &a.user).cmp(&(b.since, &b.user)));
+        let users = listed.into_iter().map(|member| RoomUser {
+            user_id: member.user.clone(),
+            user_name: member.user_name.clone(),
+            role: member.role.clone(),
+            status: member.status.clone(),
+        });
+        Event::RoomUsers { room_id: self.id.clone(), users: users.collect(), count }
+    }
+}

@@ -1,0 +1,111 @@
+//! One connection: what it is, what it may still do, and where each of its events belongs.
+
+use crate::access::rate::{Quota, Usage};
+use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
+use crate::limits::{DOMAINS_PER_CONNECTION_MAX, REFUSALS_IN_A_ROW_MAX, ROOMS_PER_CONNECTION_MAX};
+use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand};
+use crate::protocol::error::ClientError;
+use crate::time::UnixMs;
+
+/// A connection's own memory. It has to stay small: there is one for each idle visitor.
+pub struct Session {
+    pub socket: SocketId,
+    /// The room of events that name none.
+    default_room: Option<RoomId>,
+    rooms: Vec<RoomId>,
+    visits: Vec<(DomainId, VisitorId)>,
+    /// Said of itself that it is a visitor or a customer; such a connection never watches others.
+    is_visitor: bool,
+    events: Usage,
+    refused_in_a_row: u32,
+}
+
+/// What became of a frame.
+pub enum Received {
+    Request(Request),
+    Refused(Refusal),
+    /// It has been refused too often: close with 1008.
+    Abusive,
+}
+
+impl Session {
+    pub fn new(socket: SocketId, default_room: Option<RoomId>) -> Self {
+        Self {
+            socket,
+            default_room,
+            rooms: Vec::new(),
+            visits: Vec::new(),
+            is_visitor: false,
+            events: Usage::default(),
+            refused_in_a_row: 0,
+        }
+    }
+
+    /// Parses one text frame and holds it against the limits of the connection.
+    pub fn receive(&mut self, now: UnixMs, frame: &str, quota: Quota) -> Received {
+        if let Err(retry_after_ms) = self.events.admit(now, quota) {
+            self.refused_in_a_row += 1;
+            if self.refused_in_a_row > REFUSALS_IN_A_ROW_MAX {
+                return Received::Abusive;
+            }
+            let error = ClientError::rate_limited("events on this connection", retry_after_ms);
+            return Received::Refused(Refusal { reply_to: None, error });
+        }
+        self.refused_in_a_row = 0;
+        match Request::parse(frame, self.default_room.as_ref()) {
+            Err(refusal) => Received::Refused(refusal),
+            Ok(request) => match self.admit(&request.command) {
+                Ok(()) => Received::Request(request),
+                Err(error) => Received::Refused(Refusal { reply_to: request.reply_to, error }),
+            },
+        }
+    }
+
+    /// Remembers what the end of the connection will have to undo.
+    fn admit(&mut self, command: &Command) -> Result<(), ClientError> {
+        match command {
+            Command::Room(room, RoomCommand::Join(join)) => {
+                if !self.rooms.contains(room) {
+                    if self.rooms.len() >= ROOMS_PER_CONNECTION_MAX {
+                        let rule = format!("is one too many: a connection can be in {ROOMS_PER_CONNECTION_MAX} rooms; leave one first");
+                        return Err(ClientError::invalid("roomId", &rule));
+                    }
+                    self.rooms.push(room.clone());
+                }
+                self.is_visitor |= matches!(join.role.as_deref(), Some("user" | "customer"));
+            }
+            Command::Room(room, RoomCommand::Leave) => self.rooms.retain(|joined| joined != room),
+            Command::Room(_, RoomCommand::CustomerJoined(_)) => self.is_visitor = true,
+            Command::Visitors(domain, VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. }) => {
+                self.is_visitor |= true;
+                let visit = (domain.clone(), visitor.clone());
+                if !self.visits.contains(&visit) {
+                    if self.visits.len() >= DOMAINS_PER_CONNECTION_MAX {
+                        return Err(ClientError::invalid("domainId", "is one too many for one connection; leave one first"));
+                    }
+                    self.visits.push(visit);
+                }
+            }
+            Command::Visitors(domain, VisitorsCommand::Leave { visitor }) => {
+                self.visits.retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
+            }
+            Command::Ping | Command::Room(..) | Command::Visitors(..) | Command::AllDomainStats | Command::Ask(..) => {}
+        }
+        Ok(())
+    }
+
+    /// In open mode: whoever has not come as a visitor watches. Dashboards written for the original ask for nothing.
+    pub fn observes(&self) -> bool {
+        !self.is_visitor
+    }
+
+    /// The rooms that its end concerns; they are asked for once.
+    pub fn take_rooms(&mut self) -> Vec<RoomId> {
+        std::mem::take(&mut self.rooms)
+    }
+
+    /// The visits that its end concerns.
+    pub fn take_visits(&mut self) -> Vec<(DomainId, VisitorId)> {
+        std::mem::take(&mut self.visits)
+    }
+}

@@ -1,0 +1,180 @@
+//! A room and its log.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::{Row, Sql, SqlError, Value, first};
+use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
+use crate::rooms::message::Message;
+use crate::time::UnixMs;
+
+/// What a row of the log is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Message = 0,
+}
+
+/// A room as its row tells it.
+pub struct RoomRow {
+    pub id: i64,
+    pub epoch: Arc<str>,
+    pub last_seq: Seq,
+    pub live_agent: bool,
+}
+
+pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, SqlError> {
+    first(
+        sql,
+        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id) FROM room WHERE name = ?",
+        &[Value::Text(name.as_str())],
+        |row| RoomRow {
+            id: row.int(0),
+            epoch: row.text(1).into(),
+            live_agent: row.int(2) != 0,
+            last_seq: Seq(row.count(3)),
+        },
+    )
+}
+
+pub fn create_room(
+    sql: &mut dyn Sql,
+    name: &RoomId,
+    epoch: &str,
+    domain: Option<&str>,
+    now: UnixMs,
+) -> Result<i64, SqlError> {
+    let id = first(
+        sql,
+        "INSERT INTO room (name, epoch, domain, created_at) VALUES (?, ?, ?, ?) RETURNING id",
+        &[Value::Text(name.as_str()), Value::Text(epoch), Value::text(domain), Value::Int(now.0)],
+        |row| row.int(0),
+    )?;
+    id.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
+}
+
+pub fn append_message(sql: &mut dyn Sql, room: i64, message: &Message) -> Result<(), SqlError> {
+    sql.run(
+        "INSERT INTO event (room, seq, kind, at, user_id, user_name, role, socket_id, client_message_id, text,
+            attachments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        &[
+            Value::Int(room),
+            Value::Int(message.seq.0 as i64),
+            Value::Int(Kind::Message as i64),
+            Value::Int(message.timestamp.0),
+            Value::Text(message.user_id.as_str()),
+            Value::Text(&message.user_name),
+            Value::Text(&message.role),
+            Value::Text(&message.socket_id),
+            Value::text(message.client_message_id.as_ref().map(ClientMessageId::as_str)),
+            Value::Text(&message.message),
+            Value::text(message.attachments.as_ref().map(|raw| raw.get())),
+        ],
+    )
+}
+
+/// Where and when this user sent a message under this id of their own, if they did.
+pub fn find_sent(
+    sql: &mut dyn Sql,
+    room: i64,
+    user: &UserId,
+    id: &ClientMessageId,
+) -> Result<Option<(Seq, UnixMs)>, SqlError> {
+    first(
+        sql,
+        "SELECT seq, at FROM event WHERE room = ? AND user_id = ? AND client_message_id = ?",
+        &[Value::Int(room), Value::Text(user.as_str()), Value::Text(id.as_str())],
+        |row| (Seq(row.count(0)), UnixMs(row.int(1))),
+    )
+}
+
+/// A room's log as it is read: which room, under which name and epoch its rows are told.
+#[derive(Clone, Copy)]
+pub struct Log<'a> {
+    pub room: i64,
+    pub name: &'a RoomId,
+    pub epoch: &'a str,
+}
+
+impl Log<'_> {
+    /// Messages after `after`, oldest first.
+    pub fn after(self, sql: &mut dyn Sql, after: Seq, limit: u32) -> Result<Vec<Message>, SqlError> {
+        self.read(
+            sql,
+            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
+                WHERE room = ? AND seq > ? AND kind = 0 ORDER BY seq LIMIT ?",
+            &[Value::Int(self.room), Value::Int(after.0 as i64), Value::Int(i64::from(limit))],
+        )
+    }
+
+    /// The newest messages between two places, both exclusive, oldest first.
+    pub fn before(
+        self,
+        sql: &mut dyn Sql,
+        (after, before): (Seq, Option<Seq>),
+        limit: u32,
+    ) -> Result<Vec<Message>, SqlError> {
+        let before = before.map_or(i64::MAX >> 11, |seq| seq.0.min(i64::MAX as u64 >> 11) as i64);
+        let mut newest_first = self.read(
+            sql,
+            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
+                WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 ORDER BY seq DESC LIMIT ?",
+            &[
+                Value::Int(self.room),
+                Value::Int(before),
+                Value::Int(after.0 as i64),
+                Value::Int(i64::from(limit)),
+            ],
+        )?;
+        newest_first.reverse();
+        Ok(newest_first)
+    }
+
+    fn read(
+        self,
+        sql: &mut dyn Sql,
+        statement: &'static str,
+        params: &[Value<'_>],
+    ) -> Result<Vec<Message>, SqlError> {
+        let mut messages = Vec::new();
+        sql.query(statement, params, &mut |row| messages.extend(self.message(row)))?;
+        Ok(messages)
+    }
+
+    /// None for a row that no release of ours can have written.
+    fn message(self, row: &dyn Row) -> Option<Message> {
+        let seq = Seq(row.count(0));
+        Some(Message {
+            id: Message::id_of(self.epoch, seq),
+            room_id: self.name.clone(),
+            seq,
+            timestamp: UnixMs(row.int(1)),
+            user_id: UserId::parse(row.text(2))?,
+            user_name: row.text(3).into(),
+            role: row.text(4).into(),
+            socket_id: row.text(5).into(),
+            client_message_id: row.opt_text(6).and_then(ClientMessageId::parse),
+            message: row.text(7).into(),
+            attachments: row.opt_text(8).and_then(|json| RawValue::from_string(json.into()).ok()),
+        })
+    }
+}
+
+/// Keeps the furthest mark. True if this one is further.
+pub fn mark_read(
+    sql: &mut dyn Sql,
+    room: i64,
+    user: &UserId,
+    seq: Seq,
+    now: UnixMs,
+) -> Result<bool, SqlError> {
+    let moved = first(
+        sql,
+        "INSERT INTO read_mark (room, user_id, seq, at) VALUES (?, ?, ?, ?)
+            ON CONFLICT (room, user_id) DO UPDATE SET seq = excluded.seq, at = excluded.at
+            WHERE excluded.seq > read_mark.seq RETURNING seq",
+        &[Value::Int(room), Value::Text(user.as_str()), Value::Int(seq.0 as i64), Value::Int(now.0)],
+        |_| (),
+    )?;
+    Ok(moved.is_some())
+}

@@ -1,0 +1,525 @@
+//! Who is on a web site now, as a state machine: one [`Visitors`] a domain.
+//!
+//! Here now means: said to be here, by a connection that is alive (or died less than the grace ago) or by a request,
+//! and not silent for too long. A visitor counts once however often and from however many tabs they arrive.
+
+mod user_agent;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::ids::{ConnId, DomainId, VisitorId};
+use crate::limits::{
+    VISITOR_ACTIVITY_EVERY_MS, VISITOR_GRACE_MS, VISITOR_IDLE_MS, VISITOR_STORED_EVERY_MS, VISITORS_LISTED_MAX,
+};
+use crate::protocol::command::{Page, VisitorsCommand};
+use crate::protocol::error::{ClientError, ErrorCode};
+use crate::protocol::event::{DomainSummary, Event};
+use crate::store::visitors::{self as rows, Here, StoredVisitor};
+use crate::store::{Sql, SqlError};
+use crate::time::UnixMs;
+use crate::{Caller, Context, Output};
+
+/// Everything that can happen to the visitors of a domain.
+pub enum VisitorsInput {
+    Command { from: Caller, via: Via, command: VisitorsCommand },
+    /// A connection that announced this visitor is gone.
+    Disconnected { conn: ConnId, visitor: VisitorId },
+    Alarm,
+}
+
+/// How a visitor is announced.
+pub enum Via {
+    /// They are here as long as it lives. The header of its handshake stands in for a missing `userAgent`.
+    Connection { user_agent: Option<Arc<str>> },
+    /// Until removed or idle.
+    Request,
+}
+
+/// One visitor, as statistics tell it.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VisitorRow {
+    pub id: VisitorId,
+    pub user_agent: Option<Box<str>>,
+    pub browser: &'static str,
+    pub os: &'static str,
+    pub device: &'static str,
+    pub country: Option<Box<str>>,
+    pub url: Option<Box<str>>,
+    pub title: Option<Box<str>>,
+    pub referrer: Option<Box<str>>,
+    /// When this visit began.
+    pub timestamp: UnixMs,
+    pub last_activity: UnixMs,
+}
+
+pub struct Visitors {
+    id: DomainId,
+    row: Option<i64>,
+    total: u64,
+    updated_at: UnixMs,
+    here: HashMap<VisitorId, Visitor>,
+    /// Whose last connection ended, and when that will count.
+    leaving: Vec<(UnixMs, VisitorId)>,
+    /// Whose activity is still to be told.
+    untold: Vec<(UnixMs, VisitorId)>,
+    /// No visitor can be idle for too long before that.
+    idle_check_at: Option<UnixMs>,
+    armed: Option<UnixMs>,
+}
+
+struct Visitor {
+    data: Arc<RawValue>,
+    page: Page,
+    joined_at: UnixMs,
+    last_at: UnixMs,
+    stored_at: UnixMs,
+    told_at: UnixMs,
+    connections: Vec<ConnId>,
+    by_request: bool,
+}
+
+/// What we read out of a client's free data. A member of another type counts as missing.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Known {
+    user_agent: Lenient,
+    url: Lenient,
+    title: Lenient,
+    referrer: Lenient,
+}
+
+struct Turn<'a> {
+    cx: Context<'a>,
+    sql: &'a mut dyn Sql,
+    out: &'a mut Vec<Output>,
+}
+
+impl Visitors {
+    /// The domain as its rows and its connections tell it. Those whom no connection speaks for any more have the
+    /// grace to come back.
+    pub fn open(
+        id: DomainId,
+        claims: impl IntoIterator<Item = (ConnId, VisitorId)>,
+        now: UnixMs,
+        sql: &mut dyn Sql,
+    ) -> Result<Self, SqlError> {
+        let row = rows::find_domain(sql, &id)?;
+        let mut domain = Self {
+            id,
+            total: row.as_ref().map_or(0, |row| row.visitors),
+            updated_at: row.as_ref().map_or(now, |row| row.updated_at),
+            row: row.map(|row| row.id),
+            here: HashMap::new(),
+            leaving: Vec::new(),
+            untold: Vec::new(),
+            idle_check_at: None,
+            armed: None,
+        };
+        let Some(row) = domain.row else { return Ok(domain) };
+        for stored in rows::visitors_here(sql, row)? {
+            domain.here.insert(stored.visitor.clone(), Visitor::of_row(stored));
+        }
+        for (conn, visitor) in claims {
+            if let Some(visitor) = domain.here.get_mut(&visitor) {
+                visitor.connections.push(conn);
+            }
+        }
+        let lost = domain.here.iter().filter(|(_, visitor)| visitor.is_unclaimed());
+        domain.leaving = lost.map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone())).collect();
+        domain.idle_check_at = (!domain.here.is_empty()).then_some(now);
+        Ok(domain)
+    }
+
+    pub fn id(&self) -> &DomainId {
+        &self.id
+    }
+
+    /// Whether dropping the domain from memory loses nothing.
+    pub fn is_idle(&self) -> bool {
+        self.here.is_empty()
+    }
+
+    pub fn summary(&self) -> DomainSummary {
+        DomainSummary {
+            active_visitors: self.here.len(),
+            total_visitors: self.total,
+            last_updated: self.updated_at,
+        }
+    }
+
+    /// Handles one input. After an error the host must roll back and rebuild, as with a room.
+    pub fn handle(
+        &mut self,
+        cx: Context<'_>,
+        input: VisitorsInput,
+        sql: &mut dyn Sql,
+        out: &mut Vec<Output>,
+    ) -> Result<(), SqlError> {
+        let mut turn = Turn { cx, sql, out };
+        match input {
+            VisitorsInput::Command { from, via, command } => self.command(&mut turn, &from, &via, command)?,
+            VisitorsInput::Disconnected { conn, visitor } => self.disconnect(&turn, conn, visitor),
+            VisitorsInput::Alarm => {
+                self.armed = None;
+                self.expire(&mut turn)?;
+            }
+        }
+        self.arm(&mut turn);
+        Ok(())
+    }
+
+    fn command(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        via: &Via,
+        command: VisitorsCommand,
+    ) -> Result<(), SqlError> {
+        match command {
+            VisitorsCommand::Join { visitor, data } => {
+                let data = data.map_or_else(|| empty_object(via), Arc::from);
+                self.arrive(turn, from, via, visitor, data)
+            }
+            VisitorsCommand::Leave { visitor } => self.leave(turn, from, visitor),
+            VisitorsCommand::Activity { visitor, page } => self.activity(turn, from, via, visitor, page),
+            VisitorsCommand::Stats => {
+                let stats = self.stats(turn.cx.now);
+                turn.reply(from, stats);
+                Ok(())
+            }
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        via: &Via,
+        id: VisitorId,
+        data: Arc<RawValue>,
+    ) -> Result<(), SqlError> {
+        let now = turn.cx.now;
+        let row = self.row(turn)?;
+        let by_request = matches!(via, Via::Request);
+        let here = if by_request { Here::ByRequest } else { Here::ByConnection };
+        let never_here = rows::arrive(turn.sql, row, &id, &data, here, now)?;
+        if never_here {
+            self.total += 1;
+        }
+        let is_new = !self.here.contains_key(&id);
+        let visitor = self.here.entry(id.clone()).or_insert_with(|| Visitor::new(data.clone(), now));
+        visitor.last_at = now;
+        visitor.stored_at = now;
+        visitor.page = Known::of(&data).page();
+        visitor.data = data;
+        visitor.by_request |= by_request;
+        if !by_request && !visitor.connections.contains(&from.conn) {
+            visitor.connections.push(from.conn);
+        }
+        let visitor_row = visitor.row(id.clone());
+        let visitor_data = visitor.data.clone();
+        self.leaving.retain(|(_, leaving)| *leaving != id);
+        if is_new {
+            self.updated_at = now;
+            rows::update_domain(turn.sql, row, self.total, now)?;
+        }
+        self.idle_check_at.get_or_insert(now.plus(VISITOR_IDLE_MS));
+        let event = Event::VisitorJoinedDomain {
+            domain_id: self.id.clone(),
+            visitor_id: id,
+            visitor_data,
+            active_count: self.here.len(),
+            timestamp: now,
+            visitor: Box::new(visitor_row),
+            total: self.total,
+        };
+        turn.reply(from, event.clone());
+        if is_new {
+            turn.tell_observers(&self.id, event);
+        }
+        Ok(())
+    }
+
+    /// A tab that closes does not take away the visitor's other tabs; anyone else who says so does.
+    fn leave(&mut self, turn: &mut Turn<'_>, from: &Caller, id: VisitorId) -> Result<(), SqlError> {
+        let was_here = self.here.contains_key(&id);
+        let stays = self.here.get_mut(&id).is_some_and(|visitor| {
+            let own = visitor.connections.iter().position(|conn| *conn == from.conn);
+            own.map(|at| visitor.connections.swap_remove(at));
+            own.is_some() && !visitor.connections.is_empty()
+        });
+        if was_here && !stays {
+            self.forget(turn, &id)?;
+        }
+        let event = self.left(turn.cx.now, id, was_here);
+        turn.reply(from, event.clone());
+        if was_here && !stays {
+            turn.tell_observers(&self.id, event);
+        }
+        Ok(())
+    }
+
+    fn activity(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        via: &Via,
+        id: VisitorId,
+        page: Page,
+    ) -> Result<(), SqlError> {
+        let now = turn.cx.now;
+        let Some(visitor) = self.here.get_mut(&id) else {
+            return self.activity_of_stranger(turn, from, via, id, &page);
+        };
+        visitor.last_at = now;
+        visitor.page.url = page.url.or(visitor.page.url.take());
+        visitor.page.title = page.title.or(visitor.page.title.take());
+        if now.since(visitor.stored_at) >= VISITOR_STORED_EVERY_MS
+            && let Some(row) = self.row
+        {
+            visitor.stored_at = now;
+            rows::touch(turn.sql, row, &id, &visitor.data, visitor.here(), now)?;
+        }
+        if matches!(via, Via::Request) {
+            let event = visitor.activity(&self.id, &id);
+            turn.reply(from, event);
+        }
+        let tell_at = visitor.told_at.plus(VISITOR_ACTIVITY_EVERY_MS);
+        if now >= tell_at {
+            visitor.told_at = now;
+            let event = visitor.activity(&self.id, &id);
+            turn.tell_observers(&self.id, event);
+        } else if !self.untold.iter().any(|(_, untold)| *untold == id) {
+            self.untold.push((tell_at, id));
+        }
+        Ok(())
+    }
+
+    /// On a connection it is a return after a long silence; a request must name someone who is here.
+    fn activity_of_stranger(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        via: &Via,
+        id: VisitorId,
+        page: &Page,
+    ) -> Result<(), SqlError> {
+        let Via::Connection { .. } = via else {
+            let error = ClientError::new(ErrorCode::NotFound, format!("visitorId {id} is not on {}", self.id));
+            turn.reply(from, Event::error(&error, turn.cx.now));
+            return Ok(());
+        };
+        let data = serde_json::json!({ "url": page.url, "title": page.title }).to_string();
+        let data = RawValue::from_string(data).map_or_else(|_| empty_object(via), Arc::from);
+        self.arrive(turn, from, via, id, data)
+    }
+
+    fn disconnect(&mut self, turn: &Turn<'_>, conn: ConnId, id: VisitorId) {
+        let Some(visitor) = self.here.get_mut(&id) else { return };
+        visitor.connections.retain(|known| *known != conn);
+        if visitor.is_unclaimed() && !self.leaving.iter().any(|(_, leaving)| *leaving == id) {
+            self.leaving.push((turn.cx.now.plus(VISITOR_GRACE_MS), id));
+        }
+    }
+
+    fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
+        let now = turn.cx.now;
+        for id in take_due(&mut self.untold, now) {
+            let Some(visitor) = self.here.get_mut(&id) else { continue };
+            visitor.told_at = now;
+            let event = visitor.activity(&self.id, &id);
+            turn.tell_observers(&self.id, event);
+        }
+        for id in take_due(&mut self.leaving, now) {
+            if self.here.get(&id).is_some_and(Visitor::is_unclaimed) {
+                self.expel(turn, id)?;
+            }
+        }
+        if self.idle_check_at.is_some_and(|at| at <= now) {
+            let idle = self.here.iter().filter(|(_, visitor)| now.since(visitor.last_at) >= VISITOR_IDLE_MS);
+            let idle: Vec<VisitorId> = idle.map(|(id, _)| id.clone()).collect();
+            for id in idle {
+                self.expel(turn, id)?;
+            }
+            let longest_silent = self.here.values().map(|visitor| visitor.last_at).min();
+            self.idle_check_at = longest_silent.map(|last| last.plus(VISITOR_IDLE_MS));
+        }
+        Ok(())
+    }
+
+    fn expel(&mut self, turn: &mut Turn<'_>, id: VisitorId) -> Result<(), SqlError> {
+        self.forget(turn, &id)?;
+        let event = self.left(turn.cx.now, id, true);
+        turn.tell_observers(&self.id, event);
+        Ok(())
+    }
+
+    fn forget(&mut self, turn: &mut Turn<'_>, id: &VisitorId) -> Result<(), SqlError> {
+        let Some(visitor) = self.here.remove(id) else { return Ok(()) };
+        let row = self.row(turn)?;
+        self.updated_at = turn.cx.now;
+        rows::touch(turn.sql, row, id, &visitor.data, Here::Gone, visitor.last_at)?;
+        rows::update_domain(turn.sql, row, self.total, turn.cx.now)
+    }
+
+    fn left(&self, now: UnixMs, id: VisitorId, was_here: bool) -> Event {
+        Event::VisitorLeftDomain {
+            domain_id: self.id.clone(),
+            visitor_id: id,
+            active_count: self.here.len(),
+            timestamp: now,
+            was_here,
+            total: self.total,
+        }
+    }
+
+    fn stats(&self, now: UnixMs) -> Event {
+        let mut visitors: Vec<(&VisitorId, &Visitor)> = self.here.iter().collect();
+        visitors.sort_by(|(a_id, a), (b_id, b)| (b.last_at, a_id).cmp(&(a.last_at, b_id)));
+        visitors.truncate(VISITORS_LISTED_MAX);
+        Event::DomainStats {
+            domain_id: self.id.clone(),
+            active_visitors: self.here.len(),
+            total_visitors: self.total,
+            visitors: visitors.into_iter().map(|(id, visitor)| visitor.row(id.clone())).collect(),
+            timestamp: now,
+        }
+    }
+
+    /// The domain's row, which the first visitor makes.
+    fn row(&mut self, turn: &mut Turn<'_>) -> Result<i64, SqlError> {
+        if let Some(row) = self.row {
+            return Ok(row);
+        }
+        let created = rows::create_domain(turn.sql, &self.id, turn.cx.now)?;
+        Ok(*self.row.insert(created.id))
+    }
+
+    fn arm(&mut self, turn: &mut Turn<'_>) {
+        let soonest = |list: &[(UnixMs, VisitorId)]| list.iter().map(|(at, _)| *at).min();
+        let due = [soonest(&self.leaving), soonest(&self.untold), self.idle_check_at];
+        let Some(due) = due.into_iter().flatten().min() else { return };
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.armed = Some(due);
+            turn.out.push(Output::WakeAt(due));
+        }
+    }
+}
+
+impl Visitor {
+    fn new(data: Arc<RawValue>, now: UnixMs) -> Self {
+        Self {
+            page: Page::default(),
+            data,
+            joined_at: now,
+            last_at: now,
+            stored_at: now,
+            told_at: UnixMs(0),
+            connections: Vec::new(),
+            by_request: false,
+        }
+    }
+
+    fn of_row(stored: StoredVisitor) -> Self {
+        Self {
+            page: Known::of(&stored.data).page(),
+            joined_at: stored.joined_at,
+            last_at: stored.last_at,
+            stored_at: stored.last_at,
+            by_request: stored.here == Here::ByRequest,
+            ..Self::new(stored.data, stored.last_at)
+        }
+    }
+
+    fn is_unclaimed(&self) -> bool {
+        self.connections.is_empty() && !self.by_request
+    }
+
+    fn here(&self) -> Here {
+        if self.by_request { Here::ByRequest } else { Here::ByConnection }
+    }
+
+    fn activity(&self, domain: &DomainId, id: &VisitorId) -> Event {
+        Event::VisitorActivity {
+            domain_id: domain.clone(),
+            visitor_id: id.clone(),
+            url: self.page.url.clone(),
+            title: self.page.title.clone(),
+            timestamp: self.last_at,
+        }
+    }
+
+    fn row(&self, id: VisitorId) -> VisitorRow {
+        let known = Known::of(&self.data);
+        let class = user_agent::classify(known.user_agent.0.as_deref().unwrap_or_default());
+        VisitorRow {
+            id,
+            browser: class.browser,
+            os: class.os,
+            device: class.device,
+            country: None,
+            url: self.page.url.clone(),
+            title: self.page.title.clone(),
+            referrer: known.referrer.0,
+            user_agent: known.user_agent.0,
+            timestamp: self.joined_at,
+            last_activity: self.last_at,
+        }
+    }
+}
+
+impl Known {
+    fn of(data: &RawValue) -> Self {
+        serde_json::from_str(data.get()).unwrap_or_default()
+    }
+
+    fn page(self) -> Page {
+        Page { url: self.url.0, title: self.title.0 }
+    }
+}
+
+/// A string, or whatever else as nothing.
+#[derive(Default)]
+struct Lenient(Option<Box<str>>);
+
+impl<'de> Deserialize<'de> for Lenient {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self(value.as_str().map(Into::into)))
+    }
+}
+
+impl Turn<'_> {
+    fn reply(&mut self, to: &Caller, event: Event) {
+        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
+    }
+
+    fn tell_observers(&mut self, domain: &DomainId, event: Event) {
+        self.out.push(Output::TellObservers { domain: Some(domain.clone()), event });
+    }
+}
+
+/// A visitor who tells nothing of themselves is known by the header of the handshake.
+fn empty_object(via: &Via) -> Arc<RawValue> {
+    let user_agent = match via {
+        Via::Connection { user_agent } => user_agent.as_deref(),
+        Via::Request => None,
+    };
+    let json = user_agent.map_or_else(|| "{}".into(), |ua| serde_json::json!({ "userAgent": ua }).to_string());
+    RawValue::from_string(json).unwrap_or_default().into()
+}
+
+fn take_due(list: &mut Vec<(UnixMs, VisitorId)>, now: UnixMs) -> Vec<VisitorId> {
+    let (due, later) = std::mem::take(list).into_iter().partition(|(at, _)| *at <= now);
+    *list = later;
+    let due: Vec<(UnixMs, VisitorId)> = due;
+    due.into_iter().map(|(_, id)| id).collect()
+}
+
+#[cfg(test)]
+mod tests;

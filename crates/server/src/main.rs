@@ -1,0 +1,1 @@
+#[global_allocator] static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; fn main() {}

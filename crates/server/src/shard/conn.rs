@@ -1,0 +1,236 @@
+//! A connection that a shard owns: a WebSocket, or the event queue of one HTTP request.
+//!
+//! An idle one holds no buffer: what it sends is read into the shard's own buffer, and what it is sent is written
+//! from the room's. It keeps bytes only while a frame is cut in the middle, or while its peer does not read.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown};
+use std::sync::Arc;
+
+use mio::net::TcpStream;
+use tokio::sync::mpsc;
+use weeziq_core::limits::{PING_EVERY_MS, QUEUE_BYTES_MAX};
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::Farewell;
+use weeziq_core::session::Session;
+use weeziq_core::time::UnixMs;
+
+use crate::websocket::frame::{CloseCode, Fragments, boundary_after, boundary_before, write_close, write_ping, write_pong};
+
+pub(crate) struct Conn {
+    /// Tells this connection from an earlier one in the same slot.
+    pub(super) generation: u32,
+    pub(super) session: Session,
+    pub(super) address: Option<IpAddr>,
+    pub(super) user_agent: Option<Arc<str>>,
+    pub(super) link: Link,
+    /// Where it sits in the rooms of this shard: (room's slot, seat).
+    pub(super) seats: Vec<(u32, u32)>,
+    pub(super) is_dirty: bool,
+}
+
+pub(super) enum Link {
+    Socket(Socket),
+    Request(mpsc::Sender<Event>),
+}
+
+pub(super) struct Socket {
+    pub(super) stream: TcpStream,
+    pub(super) heard_at: UnixMs,
+    pinged_at: UnixMs,
+    /// The beginning of a frame whose rest has not come.
+    pub(super) partial: Vec<u8>,
+    pub(super) fragments: Fragments,
+    pub(super) settled: bool,
+    pub(super) state: State,
+    /// Whole frames of ours; the first `written` bytes are on their way.
+    queue: Vec<u8>,
+    written: usize,
+    /// Bytes in the queue that its owner asked for and that count against no limit: histories and replays.
+    exempt: usize,
+    is_blocked: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// Our close frame is under way or sent. What still comes is read and dropped, since closing over unread bytes
+    /// would cut the peer off before it saw why.
+    Closing { until: UnixMs },
+}
+
+/// How long a peer may take to read a close frame and hang up.
+pub(super) const CLOSE_MS_MAX: i64 = 5_000;
+
+/// What a frame is to its receiver.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Must arrive, or the connection ends.
+    Durable,
+    /// May be dropped for someone who does not keep up.
+    Volatile,
+    /// Asked for, however large.
+    Exempt,
+}
+
+/// What a read brought.
+pub(super) enum Heard {
+    Bytes(usize),
+    Nothing,
+    Gone,
+}
+
+impl Conn {
+    pub(super) fn closing_until(&self) -> Option<UnixMs> {
+        match &self.link {
+            Link::Socket(Socket { state: State::Closing { until }, .. }) => Some(*until),
+            _ => None,
+        }
+    }
+}
+
+impl Socket {
+    pub(super) fn new(stream: TcpStream, partial: Vec<u8>, settled: bool, now: UnixMs) -> Self {
+        Self {
+            stream,
+            heard_at: now,
+            pinged_at: now,
+            partial,
+            fragments: Fragments::default(),
+            settled,
+            state: State::Open,
+            queue: Vec::new(),
+            written: 0,
+            exempt: 0,
+            is_blocked: false,
+        }
+    }
+
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Heard {
+        loop {
+            return match self.stream.read(into) {
+                Ok(0) => Heard::Gone,
+                Ok(len) => Heard::Bytes(len),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Heard::Nothing,
+                Err(_) => Heard::Gone,
+            };
+        }
+    }
+
+    /// Queues whole frames. True if the peer turned out to be too slow and is told so instead.
+    pub(super) fn push(&mut self, frames: &[u8], weight: Weight, now: UnixMs) -> bool {
+        if self.state != State::Open {
+            return false;
+        }
+        let waiting = (self.queue.len() - self.written).saturating_sub(self.exempt);
+        match weight {
+            Weight::Exempt => self.exempt += frames.len(),
+            // Half the queue is kept for what must not be dropped.
+            Weight::Volatile if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX / 2 => return false,
+            Weight::Durable if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX => {
+                self.close(CloseCode::TOO_SLOW, "you do not read fast enough; reconnect and resume", now);
+                return true;
+            }
+            Weight::Volatile | Weight::Durable => {}
+        }
+        self.queue.extend_from_slice(frames);
+        false
+    }
+
+    pub(super) fn push_pong(&mut self, payload: &[u8], now: UnixMs) {
+        let mut frame = Vec::with_capacity(payload.len() + 2);
+        write_pong(payload, &mut frame);
+        self.push(&frame, Weight::Volatile, now);
+    }
+
+    pub(super) fn ping_if_due(&mut self, now: UnixMs) -> bool {
+        if self.state != State::Open || now.since(self.pinged_at) < PING_EVERY_MS {
+            return false;
+        }
+        self.pinged_at = now;
+        let mut frame = Vec::with_capacity(2);
+        write_ping(&mut frame);
+        self.push(&frame, Weight::Volatile, now);
+        true
+    }
+
+    /// Writes frames that all members of a room share, past the queue if nothing is in it.
+    /// True as with [`Socket::push`].
+    pub(super) fn push_shared(&mut self, frames: &[u8], weight: Weight, now: UnixMs) -> Result<bool, Farewell> {
+        if self.state != State::Open {
+            return Ok(false);
+        }
+        if !self.queue.is_empty() {
+            return Ok(self.push(frames, weight, now));
+        }
+        let written = self.write_some(frames)?;
+        if written < frames.len() {
+            self.is_blocked = true;
+            self.queue.extend_from_slice(frames);
+            self.written = written;
+        }
+        Ok(false)
+    }
+
+    /// Writes what is queued, as far as the peer takes it.
+    pub(super) fn flush(&mut self) -> Result<(), Farewell> {
+        let queue = std::mem::take(&mut self.queue);
+        let outcome = self.write_some(queue.get(self.written..).unwrap_or_default());
+        self.queue = queue;
+        self.written += outcome?;
+        self.is_blocked = self.written < self.queue.len();
+        if self.is_blocked {
+            self.forget_written();
+            return Ok(());
+        }
+        // An idle connection holds no buffer.
+        self.queue = Vec::new();
+        (self.written, self.exempt) = (0, 0);
+        if self.state != State::Open {
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
+        Ok(())
+    }
+
+    fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Farewell> {
+        let mut written = 0;
+        while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(0) => return Err(Farewell::Died),
+                Ok(len) => written += len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Err(Farewell::Died),
+            }
+        }
+        Ok(written)
+    }
+
+    /// A queue that is read slowly does not keep what has been read; it goes on beginning with a frame.
+    fn forget_written(&mut self) {
+        if self.written >= QUEUE_BYTES_MAX / 4 {
+            let whole = boundary_before(&self.queue, self.written);
+            self.queue.drain(..whole);
+            self.written -= whole;
+            self.exempt = self.exempt.saturating_sub(whole);
+        }
+    }
+
+    /// Says goodbye after the frame that is under way; the rest of the queue is dropped if the peer does not read.
+    pub(super) fn close(&mut self, code: CloseCode, reason: &str, now: UnixMs) {
+        if self.state != State::Open {
+            return;
+        }
+        if self.is_blocked {
+            self.queue.truncate(boundary_after(&self.queue, self.written));
+        }
+        write_close(code, reason, &mut self.queue);
+        self.state = State::Closing { until: now.plus(CLOSE_MS_MAX) };
+        self.partial = Vec::new();
+    }
+
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+}

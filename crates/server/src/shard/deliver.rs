@@ -1,0 +1,315 @@
+//! Carrying out what was released: encoding once, and getting it to those it is for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use weeziq_core::Output;
+use weeziq_core::ids::{ConnId, RoomId, RunId};
+use weeziq_core::ai::model::ModelRequest;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::{Farewell, Member};
+
+use super::audience::Audience;
+use super::conn::{Link, Weight};
+use super::mailbox::Message;
+use super::rooms::{Held, Source};
+use super::{Shard, split};
+use crate::websocket::frame::{CloseCode, write_text};
+
+impl Shard {
+    pub(super) fn carry_out(&mut self, Held { source, output }: Held) {
+        match output {
+            Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
+            Output::TellObservers { domain: _, event } => self.tell_observers(&event),
+            Output::CancelModel { run } => {
+                if let Some(run) = self.runs.remove(&run) {
+                    run.abort();
+                }
+            }
+            Output::Relay { room, input } => self.to_room(room, *input),
+            output => {
+                if let Source::Room(slot) = source {
+                    self.carry_out_in_room(slot, output);
+                }
+            }
+        }
+    }
+
+    fn carry_out_in_room(&mut self, slot: usize, output: Output) {
+        match output {
+            Output::Publish { event, except } => self.publish(slot, &event, except),
+            Output::Admit { conn, member } => self.admit(slot, conn, member),
+            Output::Dismiss { conn } => self.dismiss(slot, conn),
+            Output::WakeAt(at) => self.arm_room(slot, at),
+            Output::AskModel { run, request } => {
+                if let Some(room) = self.rooms.get(slot).map(|room| room.id.clone()) {
+                    self.ask_model(room, run, request);
+                }
+            }
+            Output::Reply { .. }
+            | Output::TellObservers { .. }
+            | Output::CancelModel { .. }
+            | Output::Relay { .. } => {}
+        }
+    }
+
+    fn ask_model(&mut self, room: RoomId, run: RunId, request: ModelRequest) {
+        let task = self.environment.asker.ask(self.shards.clone(), room, run, request);
+        self.runs.insert(run, task);
+    }
+
+    /// To one connection, after whatever its rooms have said before.
+    pub(super) fn reply(&mut self, to: ConnId, reply_to: Option<&str>, event: Event) {
+        let (shard, ..) = split(to);
+        if shard != self.index {
+            let reply_to = reply_to.map(Into::into);
+            return self.shards.send(shard, Message::Reply { to, reply_to, event });
+        }
+        let Some(slot) = self.local(to) else { return };
+        if let Some(Link::Request(events)) = self.conns.get(slot).map(|conn| &conn.link) {
+            // A reader that is a whole queue behind has lost its answer; it ends, and the conversation keeps it.
+            let is_lost = events.try_send(event.clone()).is_err();
+            if is_lost || !matches!(event, Event::AiStreamChunk { .. }) {
+                self.drop_conn(slot);
+            }
+            return;
+        }
+        let mut frame = std::mem::take(&mut self.scratch);
+        encode(&event, reply_to, &mut frame, &mut self.frame_buffers);
+        self.catch_up(slot);
+        self.push(slot, &frame, weight(&event));
+        frame.clear();
+        self.scratch = frame;
+    }
+
+    fn push(&mut self, slot: usize, frames: &[u8], weight: Weight) {
+        let now = self.now;
+        let Some(socket) = self.socket(slot) else { return };
+        if socket.push(frames, weight, now) {
+            self.begin_closing(slot);
+        }
+        self.mark_dirty(slot);
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(conn) = self.conns.get_mut(slot)
+            && !std::mem::replace(&mut conn.is_dirty, true)
+        {
+            self.dirty_conns.push(slot);
+        }
+    }
+
+    pub(super) fn mark_if_blocked(&mut self, slot: usize) {
+        if self.socket(slot).is_some_and(|socket| socket.has_queue()) {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Copies what a connection's rooms have said in this turn into its own queue, so that what comes now comes after.
+    fn catch_up(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let Link::Socket(socket) = &mut conn.link else { return };
+        for (room, seat) in &conn.seats {
+            let Some(room) = self.rooms.get_mut(*room as usize) else { continue };
+            let all_volatile = room.audience.all_volatile;
+            if let Some(frames) = room.audience.hear(*seat as usize) {
+                let weight = if all_volatile { Weight::Volatile } else { Weight::Durable };
+                socket.push(frames, weight, now);
+            }
+        }
+    }
+
+    fn publish(&mut self, slot: usize, event: &Event, except: Option<ConnId>) {
+        let except = except.and_then(|conn| Some((conn, self.rooms.get(slot)?.audience.find(conn)?)));
+        if let Some((conn, seat)) = except {
+            self.hear_so_far(slot, conn, seat);
+        }
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let audience = &mut room.audience;
+        if audience.seats.is_empty() {
+            return;
+        }
+        if !audience.is_dirty {
+            audience.is_dirty = true;
+            audience.all_volatile = true;
+            audience.frames = self.frame_buffers.pop().unwrap_or_default();
+            self.dirty_rooms.push(slot);
+        }
+        audience.all_volatile &= event.is_volatile();
+        encode(event, None, &mut audience.frames, &mut self.frame_buffers);
+        if let Some((_, seat)) = except {
+            audience.hear(seat);
+        }
+    }
+
+    fn hear_so_far(&mut self, slot: usize, conn: ConnId, seat: usize) {
+        match self.local(conn) {
+            Some(local) => {
+                self.catch_up(local);
+                self.mark_dirty(local);
+            }
+            None => self.send_elsewhere(slot, conn, seat),
+        }
+    }
+
+    fn send_elsewhere(&mut self, slot: usize, conn: ConnId, seat: usize) {
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let is_volatile = room.audience.all_volatile;
+        if let Some(frames) = room.audience.hear(seat) {
+            let message = Message::Frames { to: vec![conn], frames: frames.into(), is_volatile };
+            self.shards.send(split(conn).0, message);
+        }
+    }
+
+    fn admit(&mut self, slot: usize, conn: ConnId, member: Arc<Member>) {
+        let local = self.local(conn);
+        // A connection that died while its join waited at the gate is no member; its parting comes behind.
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let Some(seat) = room.audience.admit(conn, member) else { return };
+        if let Some(conn) = local.and_then(|local| self.conns.get_mut(local)) {
+            conn.seats.push((slot as u32, seat as u32));
+        }
+    }
+
+    fn dismiss(&mut self, slot: usize, conn: ConnId) {
+        let Some(seat) = self.rooms.get(slot).and_then(|room| room.audience.find(conn)) else { return };
+        self.hear_so_far(slot, conn, seat);
+        if let Some(local) = self.local(conn).and_then(|local| self.conns.get_mut(local)) {
+            local.seats.retain(|(room, _)| *room as usize != slot);
+        }
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let Some((moved, old_seat)) = room.audience.dismiss(seat) else { return };
+        let Some(moved) = self.local(moved).and_then(|moved| self.conns.get_mut(moved)) else { return };
+        for known in &mut moved.seats {
+            if *known == (slot as u32, old_seat as u32) {
+                known.1 = seat as u32;
+            }
+        }
+    }
+
+    fn tell_observers(&mut self, event: &Event) {
+        let mut frame = Vec::new();
+        encode(event, None, &mut frame, &mut self.frame_buffers);
+        let frame: Arc<[u8]> = frame.into();
+        for shard in (0..self.shards.count()).filter(|shard| *shard != self.index) {
+            self.shards.send(shard, Message::Observed { frame: frame.clone() });
+        }
+        self.show_observers(&frame);
+    }
+
+    pub(super) fn show_observers(&mut self, frame: &[u8]) {
+        let observers: Vec<usize> = self.observers.iter().copied().collect();
+        for slot in observers {
+            self.push(slot, frame, Weight::Volatile);
+        }
+    }
+
+    pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: &[u8], is_volatile: bool) {
+        let weight = if is_volatile { Weight::Volatile } else { Weight::Durable };
+        for conn in to {
+            if let Some(slot) = self.local(*conn) {
+                self.push(slot, frames, weight);
+            }
+        }
+    }
+
+    /// One write per member: the room's frames as they stand, or behind what is queued.
+    pub(super) fn flush(&mut self) {
+        let mut lost = Vec::new();
+        for slot in std::mem::take(&mut self.dirty_rooms) {
+            if let Some(room) = self.rooms.get_mut(slot) {
+                let mut audience = std::mem::take(&mut room.audience);
+                self.flush_room(&mut audience, &mut lost);
+                let mut frames = std::mem::take(&mut audience.frames);
+                frames.clear();
+                if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX {
+                    self.frame_buffers.push(frames);
+                }
+                if let Some(room) = self.rooms.get_mut(slot) {
+                    room.audience = audience;
+                }
+            }
+        }
+        for slot in std::mem::take(&mut self.dirty_conns) {
+            let Some(conn) = self.conns.get_mut(slot) else { continue };
+            conn.is_dirty = false;
+            if let Link::Socket(socket) = &mut conn.link
+                && let Err(farewell) = socket.flush()
+            {
+                lost.push((slot, farewell));
+            }
+        }
+        for (slot, farewell) in lost {
+            self.part(slot, farewell);
+            self.drop_conn(slot);
+        }
+    }
+
+    fn flush_room(&mut self, audience: &mut Audience, lost: &mut Vec<(usize, Farewell)>) {
+        audience.is_dirty = false;
+        let mut elsewhere: HashMap<(usize, usize), Vec<ConnId>> = HashMap::new();
+        for seat in &mut audience.seats {
+            let from = std::mem::take(&mut seat.heard);
+            let Some(frames) = audience.frames.get(from..).filter(|frames| !frames.is_empty()) else { continue };
+            let Some(slot) = self.local(seat.conn) else {
+                let (shard, ..) = split(seat.conn);
+                if shard != self.index {
+                    elsewhere.entry((shard, from)).or_default().push(seat.conn);
+                }
+                continue;
+            };
+            let now = self.now;
+            let Some(conn) = self.conns.get_mut(slot) else { continue };
+            let Link::Socket(socket) = &mut conn.link else { continue };
+            let weight = if audience.all_volatile { Weight::Volatile } else { Weight::Durable };
+            match socket.push_shared(frames, weight, now) {
+                Ok(false) => {}
+                Ok(true) => self.begin_closing(slot),
+                Err(farewell) => lost.push((slot, farewell)),
+            }
+        }
+        for ((shard, from), to) in elsewhere {
+            let frames: Arc<[u8]> = audience.frames.get(from..).unwrap_or_default().into();
+            let is_volatile = audience.all_volatile;
+            self.shards.send(shard, Message::Frames { to, frames, is_volatile });
+        }
+    }
+
+    pub(super) fn close_socket(&mut self, slot: usize, code: CloseCode, reason: &str) {
+        let now = self.now;
+        self.catch_up(slot);
+        if let Some(socket) = self.socket(slot) {
+            socket.close(code, reason, now);
+            self.begin_closing(slot);
+        }
+    }
+
+    /// The socket has its close frame queued; from here on somebody watches that it goes.
+    fn begin_closing(&mut self, slot: usize) {
+        self.closing.extend(self.id_of(slot));
+        self.mark_dirty(slot);
+    }
+}
+
+fn weight(event: &Event) -> Weight {
+    match event {
+        Event::MessageHistory { .. } | Event::NewMessage(_) => Weight::Exempt,
+        event if event.is_volatile() => Weight::Volatile,
+        _ => Weight::Durable,
+    }
+}
+
+fn encode(event: &Event, reply_to: Option<&str>, into: &mut Vec<u8>, buffers: &mut Vec<Vec<u8>>) {
+    let mut json = buffers.pop().unwrap_or_default();
+    event.encode(reply_to, &mut json);
+    write_text(&json, into);
+    json.clear();
+    if json.capacity() <= FRAME_BUFFER_BYTES_MAX {
+        buffers.push(json);
+    }
+}
+
+/// Buffers that are kept for the next turn.
+const FRAME_BUFFERS_MAX: usize = 64;
+const FRAME_BUFFER_BYTES_MAX: usize = 256 * 1024;

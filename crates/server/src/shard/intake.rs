@@ -1,0 +1,312 @@
+//! What comes in: sockets, requests, frames, and where each command goes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use mio::Interest;
+use tokio::sync::mpsc;
+use weeziq_core::ids::{DomainId, RoomId, SocketId};
+use weeziq_core::protocol::command::{Ask, Command, Refusal, Request, RoomCommand};
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::{Farewell, RoomInput};
+use weeziq_core::session::{Received, Session};
+use weeziq_core::store::visitors::all_domains;
+use weeziq_core::visitors::{Via, VisitorsInput};
+use weeziq_core::{Caller, Output};
+
+use super::conn::{Conn, Heard, Link, Socket, State};
+use super::mailbox::{Gathering, Message, Newcomer};
+use super::rooms::Source;
+use super::Shard;
+use crate::websocket::frame::{CloseCode, Frame};
+
+impl Shard {
+    pub(super) fn adopt(&mut self, newcomer: Newcomer) {
+        let Newcomer { mut stream, address, session, user_agent, unread, first, settled } = newcomer;
+        if self.stopping.is_some() {
+            return;
+        }
+        let entry = self.conns.vacant_entry();
+        let slot = entry.key();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.poll.registry().register(&mut stream, mio::Token(slot), interest) {
+            tracing::warn!(%error, "a socket cannot be watched");
+            return;
+        }
+        if session.observes() {
+            self.observers.insert(slot);
+        }
+        entry.insert(Conn {
+            generation: self.next_generation & 0x00FF_FFFF,
+            session,
+            address: Some(address),
+            user_agent,
+            link: Link::Socket(Socket::new(stream, settled, self.now)),
+            seats: Vec::new(),
+            is_dirty: false,
+        });
+        self.next_generation = self.next_generation.wrapping_add(1);
+        if let Some(request) = first {
+            self.dispatch(slot, request);
+        }
+        let mut unread = unread;
+        self.hear(slot, &mut unread);
+        // The socket was readable before it was watched; an edge that has passed does not come again.
+        self.read(slot);
+    }
+
+    pub(super) fn take_request(&mut self, command: Command, socket: SocketId, events: mpsc::Sender<Event>) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let slot = self.conns.insert(Conn {
+            generation: self.next_generation & 0x00FF_FFFF,
+            session: Session::new(socket, None),
+            address: None,
+            user_agent: None,
+            link: Link::Request(events),
+            seats: Vec::new(),
+            is_dirty: false,
+        });
+        self.next_generation = self.next_generation.wrapping_add(1);
+        self.dispatch(slot, Request { reply_to: None, command });
+    }
+
+    /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
+    pub(super) fn read(&mut self, slot: usize) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        let heard = self.socket(slot).map(|socket| socket.read(&mut buffer));
+        match heard {
+            Some(Heard::Bytes(len)) => {
+                // A short read says that the socket is empty: with an edge-triggered poll the next byte is a new edge.
+                if len == buffer.len() {
+                    self.ready.push(slot);
+                }
+                if let Some(bytes) = buffer.get_mut(..len) {
+                    self.hear(slot, bytes);
+                }
+            }
+            Some(Heard::Gone) => {
+                self.part(slot, Farewell::Died);
+                self.drop_conn(slot);
+            }
+            Some(Heard::Nothing) | None => {}
+        }
+        self.read_buffer = buffer;
+    }
+
+    fn hear(&mut self, slot: usize, bytes: &mut [u8]) {
+        let now = self.now;
+        let Some(socket) = self.socket(slot) else { return };
+        socket.heard_at = now;
+        if socket.state != State::Open || bytes.is_empty() {
+            return;
+        }
+        if socket.partial.is_empty() {
+            self.hear_frames(slot, bytes);
+        } else {
+            let mut joined = std::mem::take(&mut socket.partial);
+            joined.extend_from_slice(bytes);
+            self.hear_frames(slot, &mut joined);
+        }
+    }
+
+    fn hear_frames(&mut self, slot: usize, mut bytes: &mut [u8]) {
+        loop {
+            let now = self.now;
+            let Some(conn) = self.conns.get_mut(slot) else { return };
+            let Link::Socket(socket) = &mut conn.link else { return };
+            if socket.state != State::Open {
+                return;
+            }
+            let received = match socket.fragments.read(bytes) {
+                Ok(None) => {
+                    socket.partial = bytes.to_vec();
+                    return;
+                }
+                Err(code) => return self.refuse_frames(slot, code),
+                Ok(Some((len, frame))) => {
+                    let received = match frame {
+                        Some(Frame::Text(text)) => {
+                            Some(conn.session.receive(now, &text, self.environment.events))
+                        }
+                        Some(Frame::Binary) => Some(Received::Refused(Refusal {
+                            reply_to: None,
+                            error: ClientError::invalid("frame", "must be text; binary frames are not used here"),
+                        })),
+                        Some(Frame::Ping(payload)) => {
+                            socket.push_pong(payload, now);
+                            self.dirty_conns.push(slot);
+                            None
+                        }
+                        Some(Frame::Close(code)) => return self.say_goodbye(slot, code),
+                        Some(Frame::Pong) | None => None,
+                    };
+                    let Some((_, rest)) = bytes.split_at_mut_checked(len) else { return };
+                    bytes = rest;
+                    received
+                }
+            };
+            match received {
+                None => {}
+                Some(Received::Request(request)) => match self.elsewhere(slot, &request) {
+                    Some(shard) => return self.hand_over(slot, shard, request, bytes),
+                    None => self.dispatch(slot, request),
+                },
+                Some(Received::Refused(refusal)) => self.refuse(slot, refusal),
+                Some(Received::Abusive) => {
+                    return self.close_and_part(slot, CloseCode::POLICY, "too many events for too long");
+                }
+            }
+        }
+    }
+
+    /// A connection whose first wish is to join a room belongs where that room is.
+    fn elsewhere(&mut self, slot: usize, request: &Request) -> Option<usize> {
+        let socket = self.socket(slot)?;
+        if std::mem::replace(&mut socket.settled, true) || socket.has_queue() {
+            return None;
+        }
+        let Command::Room(room, RoomCommand::Join(_)) = &request.command else { return None };
+        Some(self.shards.of(room.as_str())).filter(|shard| *shard != self.index)
+    }
+
+    fn hand_over(&mut self, slot: usize, shard: usize, first: Request, unread: &[u8]) {
+        self.observers.remove(&slot);
+        let Some(conn) = self.conns.try_remove(slot) else { return };
+        let (Link::Socket(mut socket), Some(address)) = (conn.link, conn.address) else { return };
+        if let Err(error) = self.poll.registry().deregister(&mut socket.stream) {
+            tracing::warn!(%error, "a socket cannot be handed over");
+            return;
+        }
+        let newcomer = Newcomer {
+            stream: socket.stream,
+            address,
+            session: conn.session,
+            user_agent: conn.user_agent,
+            unread: unread.to_vec(),
+            first: Some(first),
+            settled: true,
+        };
+        self.shards.send(shard, Message::Adopt(Box::new(newcomer)));
+    }
+
+    fn dispatch(&mut self, slot: usize, request: Request) {
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else { return };
+        if !conn.session.observes() {
+            self.observers.remove(&slot);
+        }
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: request.reply_to };
+        match request.command {
+            Command::Ping => self.answer(caller, Event::Pong),
+            Command::Room(room, command) => self.to_room(room, RoomInput::Command { from: caller, command }),
+            Command::Visitors(domain, command) => {
+                let via = match &conn.link {
+                    Link::Socket(_) => Via::Connection { user_agent: conn.user_agent.clone() },
+                    Link::Request(_) => Via::Request,
+                };
+                self.to_visitors(domain, VisitorsInput::Command { from: caller, via, command });
+            }
+            Command::AllDomainStats => self.gather(caller),
+            Command::Ask(conversation, ask) => self.take_question(slot, caller, conversation, ask),
+        }
+    }
+
+    /// Requests over HTTP have met the limit of their address at the door.
+    fn take_question(&mut self, slot: usize, caller: Caller, conversation: Option<RoomId>, ask: Ask) {
+        let address = self.conns.get(slot).and_then(|conn| conn.address);
+        let admitted = address.map_or(Ok(()), |address| self.environment.addresses.admit(address, self.now));
+        if let Err(retry_after_ms) = admitted {
+            let error = ClientError::rate_limited("AI requests from this address", retry_after_ms);
+            let event = Event::error(&error, self.now);
+            return self.answer(caller, event);
+        }
+        let conversation =
+            conversation.unwrap_or_else(|| RoomId::of_visitor("connection", caller.socket.as_str()));
+        self.to_room(conversation, RoomInput::Ask { from: caller, ask });
+    }
+
+    fn gather(&mut self, caller: Caller) {
+        let gathering = Arc::new(Gathering::new(caller, self.shards.count()));
+        for shard in (0..self.shards.count()).filter(|shard| *shard != self.index) {
+            self.shards.send(shard, Message::Summarise(gathering.clone()));
+        }
+        self.summarise(&gathering);
+    }
+
+    pub(super) fn summarise(&mut self, gathering: &Gathering) {
+        let mut summaries = BTreeMap::new();
+        match all_domains(&mut self.store) {
+            Ok(rows) => summaries.extend(rows.into_iter().map(|(domain, total_visitors, last_updated)| {
+                let row = weeziq_core::protocol::event::DomainSummary {
+                    active_visitors: 0,
+                    total_visitors,
+                    last_updated,
+                };
+                (domain, row)
+            })),
+            Err(error) => self.fail(&error),
+        }
+        summaries.extend(self.present_domains());
+        if let Some(event) = gathering.add(summaries, self.now) {
+            self.answer(gathering.caller.clone(), event);
+        }
+    }
+
+    fn present_domains(&self) -> impl Iterator<Item = (DomainId, weeziq_core::protocol::event::DomainSummary)> {
+        let present = self.domains.iter().filter_map(|(_, slot)| slot.visitors.as_ref());
+        present.map(|visitors| (visitors.id().clone(), visitors.summary()))
+    }
+
+    /// Through the gate, as everything, so that replies come in the order of their causes.
+    pub(super) fn answer(&mut self, to: Caller, event: Event) {
+        let output = Output::Reply { to: to.conn, reply_to: to.reply_to, event };
+        self.gate.open.push(super::rooms::Held { source: Source::Host, output });
+    }
+
+    fn refuse(&mut self, slot: usize, refusal: Refusal) {
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else { return };
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
+        self.answer(caller, Event::error(&refusal.error, self.now));
+    }
+
+    fn refuse_frames(&mut self, slot: usize, code: CloseCode) {
+        let reason = match code {
+            CloseCode::TOO_BIG => "a message is at most 64 KiB",
+            CloseCode::NOT_UTF8 => "text must be UTF-8",
+            _ => "not RFC 6455",
+        };
+        self.close_and_part(slot, code, reason);
+    }
+
+    fn close_and_part(&mut self, slot: usize, code: CloseCode, reason: &str) {
+        self.close_socket(slot, code, reason);
+        self.part(slot, Farewell::Died);
+    }
+
+    fn say_goodbye(&mut self, slot: usize, code: CloseCode) {
+        self.close_socket(slot, code, "");
+        self.part(slot, Farewell::Clean);
+    }
+
+    /// Tells all that it joined that a connection is gone.
+    pub(super) fn part(&mut self, slot: usize, how: Farewell) {
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else { return };
+        let rooms = conn.session.take_rooms();
+        let visits = conn.session.take_visits();
+        self.observers.remove(&slot);
+        for room in rooms {
+            self.to_room(room, RoomInput::Disconnected { conn: id, how });
+        }
+        for (domain, visitor) in visits {
+            self.to_visitors(domain, VisitorsInput::Disconnected { conn: id, visitor });
+        }
+    }
+
+    pub(super) fn drop_conn(&mut self, slot: usize) {
+        self.observers.remove(&slot);
+        // Dropping the stream closes it, which takes it out of the poll.
+        self.conns.try_remove(slot);
+    }
+}

@@ -1,0 +1,145 @@
+//! How threads reach a shard: an unbounded queue that wakes its loop. What flows in is bounded at its sources, by
+//! the HTTP side's limit on requests, by each connection's rate and by one run per conversation.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+use weeziq_core::ids::{ConnId, DomainId, RoomId, SocketId};
+use weeziq_core::protocol::command::{Command, Request};
+use weeziq_core::protocol::event::{DomainSummary, Event};
+use weeziq_core::rooms::RoomInput;
+use weeziq_core::session::Session;
+use weeziq_core::time::UnixMs;
+use weeziq_core::visitors::VisitorsInput;
+use weeziq_core::{Caller, store::SqlError};
+
+/// Whatever can be said to a shard.
+pub(crate) enum Message {
+    /// A connection to own from here on.
+    Adopt(Box<Newcomer>),
+    /// One question over HTTP; its events go to `events` until the answer is whole.
+    Request { command: Command, socket: SocketId, events: mpsc::Sender<Event> },
+    Room { room: RoomId, input: RoomInput },
+    Visitors { domain: DomainId, input: VisitorsInput },
+    /// For a connection of yours, from a room elsewhere.
+    Reply { to: ConnId, reply_to: Option<Box<str>>, event: Event },
+    /// Encoded frames for connections of yours, from a room elsewhere.
+    Frames { to: Vec<ConnId>, frames: Arc<[u8]>, is_volatile: bool },
+    /// A frame for every connection of yours that watches visitors.
+    Observed { frame: Arc<[u8]> },
+    Summarise(Arc<Gathering>),
+    /// What was committed before the request for it is on disk now.
+    Synced(Result<(), SqlError>),
+    Stop,
+}
+
+/// A WebSocket after its handshake.
+pub(crate) struct Newcomer {
+    pub(crate) stream: mio::net::TcpStream,
+    pub(crate) address: IpAddr,
+    pub(crate) session: Session,
+    pub(crate) user_agent: Option<Arc<str>>,
+    /// What it asked for first, if another shard has read that already.
+    pub(crate) first: Option<Request>,
+    /// What else has been read of it.
+    pub(crate) unread: Vec<u8>,
+    /// Whether it sits where it wants to be, so that a first join may move it no more.
+    pub(crate) settled: bool,
+}
+
+/// The statistics of all domains, put together by all shards.
+pub(crate) struct Gathering {
+    pub(crate) caller: Caller,
+    state: Mutex<(usize, BTreeMap<DomainId, DomainSummary>)>,
+}
+
+impl Gathering {
+    pub(crate) fn new(caller: Caller, shards: usize) -> Self {
+        Self { caller, state: Mutex::new((shards, BTreeMap::new())) }
+    }
+
+    /// Adds one shard's part. The last one gets the whole.
+    pub(crate) fn add(&self, part: BTreeMap<DomainId, DomainSummary>, now: UnixMs) -> Option<Event> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.1.extend(part);
+        state.0 -= 1;
+        (state.0 == 0).then(|| Event::AllDomainStats { stats: std::mem::take(&mut state.1), timestamp: now })
+    }
+}
+
+/// The way to one shard.
+#[derive(Clone)]
+pub(crate) struct Mailbox {
+    queue: Sender<Message>,
+    waker: Arc<mio::Waker>,
+    /// Whether a wake-up is under way already: one is enough for many messages.
+    ringing: Arc<AtomicBool>,
+}
+
+/// The shard's end.
+pub(crate) struct Inbox {
+    queue: Receiver<Message>,
+    ringing: Arc<AtomicBool>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(waker: mio::Waker) -> (Self, Inbox) {
+        let (sender, receiver) = channel();
+        let ringing = Arc::new(AtomicBool::new(false));
+        let mailbox = Self { queue: sender, waker: Arc::new(waker), ringing: ringing.clone() };
+        (mailbox, Inbox { queue: receiver, ringing })
+    }
+
+    /// A shard that has stopped takes nothing any more; what was meant for it is lost with its connections.
+    pub(crate) fn send(&self, message: Message) {
+        let sent = self.queue.send(message).is_ok();
+        if sent
+            && !self.ringing.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "a shard cannot be woken");
+        }
+    }
+}
+
+impl Inbox {
+    /// What has come, at most `limit` of it. True if more may be waiting.
+    pub(crate) fn take(&self, limit: usize, into: &mut Vec<Message>) -> bool {
+        self.ringing.store(false, Ordering::Release);
+        into.extend(self.queue.try_iter().take(limit));
+        into.len() >= limit
+    }
+}
+
+/// All shards, by number.
+#[derive(Clone)]
+pub(crate) struct Shards(pub(crate) Arc<[Mailbox]>);
+
+impl Shards {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where a room or a domain of that name lives. Fixed for the life of a data folder, so the hash must be too:
+    /// 64-bit FNV-1a.
+    pub(crate) fn of(&self, name: &str) -> usize {
+        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
+        // The low bits of FNV are weak for short names.
+        ((hash >> 32) % self.0.len().max(1) as u64) as usize
+    }
+
+    pub(crate) fn send(&self, shard: usize, message: Message) {
+        if let Some(mailbox) = self.0.get(shard) {
+            mailbox.send(message);
+        }
+    }
+
+    pub(crate) fn to_room(&self, room: RoomId, input: RoomInput) {
+        self.send(self.of(room.as_str()), Message::Room { room, input });
+    }
+}

@@ -1,0 +1,382 @@
+//! One thread that owns a part of everything: rooms, domains, the SQLite file they are kept in and the sockets of
+//! those who are in them.
+//!
+//! It works in turns: read what has arrived, handle each input, commit once, and only then let the outputs out
+//! ([`gate`]). Nothing is seen before it is stored, and a busy shard shares one commit and one write per member
+//! among everything that arrived together.
+
+mod audience;
+mod conn;
+mod deliver;
+mod gate;
+mod intake;
+pub(crate) mod mailbox;
+mod rooms;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mio::{Events, Poll, Token};
+use slab::Slab;
+use tokio::task::AbortHandle;
+use weeziq_core::access::rate::Quota;
+use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
+use weeziq_core::rooms::Farewell;
+use weeziq_core::store::SqlError;
+use weeziq_core::time::UnixMs;
+use weeziq_core::{Context, Policy};
+
+use crate::ai::Asker;
+use crate::ai::limiter::AddressLimiter;
+use crate::settings::Durability;
+use crate::store::{Store, log_path};
+use conn::{Conn, Link, Socket, State};
+use gate::{Gate, Passed};
+use mailbox::{Inbox, Mailbox, Message, Shards};
+use rooms::{DomainSlot, Pending, RoomSlot, Timer};
+
+/// What all shards share.
+pub(crate) struct Environment {
+    pub(crate) policy: Policy,
+    pub(crate) events: Quota,
+    pub(crate) durability: Durability,
+    pub(crate) asker: Asker,
+    pub(crate) addresses: Arc<AddressLimiter>,
+}
+
+pub(crate) struct Shard {
+    index: usize,
+    shards: Shards,
+    environment: Arc<Environment>,
+    inbox: Inbox,
+    poll: Poll,
+    store: Store,
+    database: PathBuf,
+    gate: Gate,
+    now: UnixMs,
+    entropy: u64,
+
+    conns: Slab<Conn>,
+    next_generation: u32,
+    /// Connections that watch visitors.
+    observers: BTreeSet<usize>,
+    /// Closed by us; the peer has until then to hang up.
+    closing: Vec<ConnId>,
+    /// Sockets that had more to say than one turn takes.
+    ready: Vec<usize>,
+    tick_at: UnixMs,
+    ticks: usize,
+
+    rooms: Slab<RoomSlot>,
+    room_slots: HashMap<RoomId, usize>,
+    domains: Slab<DomainSlot>,
+    domain_slots: HashMap<DomainId, usize>,
+    timers: BinaryHeap<Reverse<(UnixMs, Timer)>>,
+    /// Rooms and domains that may leave memory, oldest first.
+    idle: VecDeque<(UnixMs, Timer)>,
+    /// Answers that are being written.
+    runs: HashMap<RunId, AbortHandle>,
+    /// What the open transaction holds, should it fail.
+    pending: Pending,
+
+    dirty_rooms: Vec<usize>,
+    dirty_conns: Vec<usize>,
+    read_buffer: Vec<u8>,
+    scratch: Vec<u8>,
+    frame_buffers: Vec<Vec<u8>>,
+    stopping: Option<UnixMs>,
+}
+
+const WAKER: Token = Token(usize::MAX);
+const EVENTS_PER_TURN: usize = 1024;
+const MESSAGES_PER_TURN: usize = 1024;
+/// One read; also what one connection may bring in a turn before the others have theirs.
+const READ_BYTES: usize = 64 * 1024;
+const TICK_MS: i64 = 1_000;
+/// The log is begun anew, on the hot path, when checkpoints beside it have not managed to.
+const LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a shard is made from, on the thread that starts it, so that a bad start is told before anything listens.
+pub(crate) struct Foundation {
+    pub(crate) mailbox: Mailbox,
+    inbox: Inbox,
+    poll: Poll,
+    store: Store,
+    database: PathBuf,
+}
+
+impl Foundation {
+    pub(crate) fn lay(database: PathBuf) -> Result<Self, String> {
+        let shown = database.display().to_string();
+        let poll = Poll::new().map_err(|error| format!("epoll is not available: {error}"))?;
+        let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| format!("no waker: {error}"))?;
+        let (mailbox, inbox) = Mailbox::new(waker);
+        let mut store = Store::open(&database).map_err(|error| format!("{shown}: {error}"))?;
+        weeziq_core::store::open(&mut store, wall_clock())
+            .and_then(|()| store.commit())
+            .map_err(|error| format!("{shown}: {error}"))?;
+        Ok(Self { mailbox, inbox, poll, store, database })
+    }
+}
+
+impl Shard {
+    pub(crate) fn new(
+        index: usize,
+        foundation: Foundation,
+        shards: Shards,
+        environment: Arc<Environment>,
+    ) -> Result<Self, SqlError> {
+        let Foundation { mailbox, inbox, poll, store, database } = foundation;
+        let now = wall_clock();
+        let mut shard = Self {
+            index,
+            gate: Gate::new(environment.durability, &database, mailbox)?,
+            shards,
+            environment,
+            inbox,
+            poll,
+            store,
+            database,
+            now,
+            entropy: getrandom::u64().map_err(|error| SqlError(error.to_string()))?,
+            conns: Slab::new(),
+            next_generation: 0,
+            observers: BTreeSet::new(),
+            closing: Vec::new(),
+            ready: Vec::new(),
+            tick_at: now.plus(TICK_MS),
+            ticks: 0,
+            rooms: Slab::new(),
+            room_slots: HashMap::new(),
+            domains: Slab::new(),
+            domain_slots: HashMap::new(),
+            timers: BinaryHeap::new(),
+            idle: VecDeque::new(),
+            runs: HashMap::new(),
+            pending: Pending::default(),
+            dirty_rooms: Vec::new(),
+            dirty_conns: Vec::new(),
+            read_buffer: vec![0; READ_BYTES],
+            scratch: Vec::new(),
+            frame_buffers: Vec::new(),
+            stopping: None,
+        };
+        shard.wake_present_domains()?;
+        Ok(shard)
+    }
+
+    /// Runs until told to stop and everyone has been let go.
+    pub(crate) fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_PER_TURN);
+        let mut messages = Vec::new();
+        while !self.is_done() {
+            if let Err(error) = self.poll.poll(&mut events, Some(self.patience()))
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "epoll failed; the shard stops");
+                return;
+            }
+            self.now = self.now.max(wall_clock());
+            self.turn(&events, &mut messages);
+        }
+    }
+
+    fn turn(&mut self, events: &Events, messages: &mut Vec<Message>) {
+        for slot in std::mem::take(&mut self.ready) {
+            self.read(slot);
+        }
+        for event in events {
+            let Token(slot) = event.token();
+            if event.token() != WAKER && event.is_writable() {
+                self.mark_if_blocked(slot);
+            }
+            if event.token() != WAKER && (event.is_readable() || event.is_read_closed() || event.is_error()) {
+                self.read(slot);
+            }
+        }
+        while self.inbox.take(MESSAGES_PER_TURN, messages) {
+            messages.drain(..).for_each(|message| self.take_message(message));
+            self.end_turn();
+        }
+        messages.drain(..).for_each(|message| self.take_message(message));
+        self.fire_timers();
+        if self.now >= self.tick_at {
+            self.tick();
+        }
+        self.end_turn();
+    }
+
+    /// Commits, releases, delivers; again while what is released brings new inputs.
+    fn end_turn(&mut self) {
+        loop {
+            match self.gate.pass(&mut self.store) {
+                Ok(Passed::Released(outputs)) => {
+                    self.pending.clear();
+                    outputs.into_iter().for_each(|held| self.carry_out(held));
+                }
+                Ok(Passed::Committed) => self.pending.clear(),
+                Ok(Passed::Waiting) => {}
+                Err(error) => self.fail(&error),
+            }
+            self.flush();
+            if self.gate.open.is_empty() || self.gate.is_syncing() {
+                return;
+            }
+        }
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match message {
+            Message::Adopt(newcomer) => self.adopt(*newcomer),
+            Message::Request { command, socket, events } => self.take_request(command, socket, events),
+            Message::Room { room, input } => self.to_room(room, input),
+            Message::Visitors { domain, input } => self.to_visitors(domain, input),
+            Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
+            Message::Frames { to, frames, is_volatile } => self.deliver_remote(&to, &frames, is_volatile),
+            Message::Observed { frame } => self.show_observers(&frame),
+            Message::Summarise(gathering) => self.summarise(&gathering),
+            Message::Synced(synced) => self.synced(synced),
+            Message::Stop => self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX)),
+        }
+    }
+
+    fn synced(&mut self, synced: Result<(), SqlError>) {
+        if let Err(error) = synced {
+            // After a failed fsync the kernel may have dropped the pages: nothing that is in memory can be trusted
+            // to be on disk, so the only honest way on is a restart, which reads what is there.
+            tracing::error!(%error, "the disk refused a sync; stopping at once so that nothing is claimed that is not stored");
+            std::process::exit(1);
+        }
+        let outputs = self.gate.synced();
+        outputs.into_iter().for_each(|held| self.carry_out(held));
+    }
+
+    fn context(&mut self) -> (UnixMs, u64) {
+        // SplitMix64 (Steele, Lea, Flood 2014): unique, which is all that names need.
+        self.entropy = self.entropy.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.entropy;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (self.now, mixed ^ (mixed >> 31))
+    }
+
+    /// How long nothing can be due.
+    fn patience(&self) -> Duration {
+        if !self.ready.is_empty() {
+            return Duration::ZERO;
+        }
+        let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+        let due = timer.map_or(self.tick_at, |at| at.min(self.tick_at));
+        Duration::from_millis(due.since(wall_clock()).clamp(0, TICK_MS) as u64)
+    }
+
+    fn tick(&mut self) {
+        self.tick_at = self.now.plus(TICK_MS);
+        self.ticks += 1;
+        self.keep_alive();
+        self.drop_unresponsive();
+        self.retry_farewells();
+        self.evict_idle();
+        let is_long = std::fs::metadata(log_path(&self.database)).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
+        if is_long && !self.gate.is_syncing() {
+            self.end_turn();
+            if let Err(error) = self.store.restart_log() {
+                tracing::warn!(%error, "the log cannot be begun anew");
+            }
+        }
+    }
+
+    /// Pings each socket every so often, and lets go of those from which nothing comes any more. A part of them at
+    /// each tick, so that no tick is long.
+    fn keep_alive(&mut self) {
+        let mut gone = Vec::new();
+        for slot in (self.ticks % SWEEP_TICKS..self.conns.capacity()).step_by(SWEEP_TICKS) {
+            let Some(conn) = self.conns.get_mut(slot) else { continue };
+            let Link::Socket(socket) = &mut conn.link else { continue };
+            if self.now.since(socket.heard_at) >= weeziq_core::limits::SILENCE_MS_MAX {
+                gone.push(slot);
+            } else if socket.ping_if_due(self.now) {
+                self.dirty_conns.push(slot);
+            }
+        }
+        for slot in gone {
+            self.part(slot, Farewell::Died);
+            self.drop_conn(slot);
+        }
+    }
+
+    fn drop_unresponsive(&mut self) {
+        let now = self.now;
+        for id in std::mem::take(&mut self.closing) {
+            let Some(slot) = self.local(id) else { continue };
+            let deadline = self.conns.get(slot).and_then(Conn::closing_until);
+            if deadline.is_some_and(|until| until <= now) {
+                self.drop_conn(slot);
+            } else {
+                self.closing.push(id);
+            }
+        }
+    }
+
+    /// Once stopping: says goodbye as soon as everything has been released, then waits for the peers.
+    fn is_done(&mut self) -> bool {
+        let Some(until) = self.stopping else { return false };
+        if self.gate.is_syncing() && self.now < until {
+            return false;
+        }
+        self.runs.drain().for_each(|(_, run)| run.abort());
+        for slot in 0..self.conns.capacity() {
+            match self.conns.get_mut(slot).map(|conn| &mut conn.link) {
+                Some(Link::Socket(socket)) if socket.state == State::Open => {
+                    self.close_socket(slot, crate::websocket::frame::CloseCode::GOING_AWAY, "restarting; reconnect");
+                }
+                Some(Link::Request(_)) => self.drop_conn(slot),
+                _ => {}
+            }
+        }
+        self.flush();
+        self.conns.is_empty() || self.now >= until
+    }
+
+    /// The slot of a connection, if it is ours and still the same.
+    fn local(&self, id: ConnId) -> Option<usize> {
+        let (shard, generation, slot) = split(id);
+        let conn = self.conns.get(slot).filter(|conn| conn.generation == generation)?;
+        (shard == self.index).then_some(conn).map(|_| slot)
+    }
+
+    fn id_of(&self, slot: usize) -> Option<ConnId> {
+        self.conns.get(slot).map(|conn| join(self.index, conn.generation, slot))
+    }
+
+    fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
+        match &mut self.conns.get_mut(slot)?.link {
+            Link::Socket(socket) => Some(socket),
+            Link::Request(_) => None,
+        }
+    }
+}
+
+/// A keep-alive sweep takes so many ticks.
+const SWEEP_TICKS: usize = 5;
+
+/// A connection id: 8 bits of shard, 24 of generation, 32 of slot.
+fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
+    ConnId(((shard as u64) << 56) | (u64::from(generation & 0x00FF_FFFF) << 32) | (slot as u64 & 0xFFFF_FFFF))
+}
+
+fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
+    ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
+}
+
+pub(crate) fn wall_clock() -> UnixMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn context_of<'a>(policy: &'a Policy, (now, entropy): (UnixMs, u64)) -> Context<'a> {
+    Context { now, entropy, policy }
+}

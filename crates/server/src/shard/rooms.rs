@@ -1,0 +1,384 @@
+//! The rooms and domains of a shard: finding, opening, timing and forgetting them, and what a failed commit takes
+//! back.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
+use weeziq_core::limits::VISITOR_GRACE_MS;
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
+use weeziq_core::store::{SqlError, visitors};
+use weeziq_core::time::UnixMs;
+use weeziq_core::visitors::{Visitors, VisitorsInput};
+use weeziq_core::{Caller, Output};
+
+use super::audience::Audience;
+use super::mailbox::Message;
+use super::{Shard, context_of};
+
+pub(super) struct RoomSlot {
+    pub(super) id: RoomId,
+    generation: u32,
+    /// None: to be opened from its rows at the next input.
+    room: Option<Room>,
+    pub(super) audience: Audience,
+    is_idling: bool,
+}
+
+pub(super) struct DomainSlot {
+    id: DomainId,
+    generation: u32,
+    pub(super) visitors: Option<Visitors>,
+    /// Who says so that a visitor is here, for rebuilding.
+    claims: HashMap<ConnId, Vec<VisitorId>>,
+    is_idling: bool,
+}
+
+/// Something to look at later.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    Room { slot: usize, generation: u32 },
+    Domain { slot: usize, generation: u32 },
+}
+
+/// Where an output came from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Room(usize),
+    Domain,
+    /// The host itself: true whatever becomes of the transaction.
+    Host,
+}
+
+pub(super) struct Held {
+    pub(super) source: Source,
+    pub(super) output: Output,
+}
+
+/// What the open transaction holds: whom to tell, what to forget and what to do again, should it fail.
+#[derive(Default)]
+pub(super) struct Pending {
+    callers: Vec<Caller>,
+    rooms: Vec<usize>,
+    domains: Vec<usize>,
+    farewells: Vec<Parting>,
+    /// Partings of transactions that failed, until storage works again.
+    retried: Vec<Parting>,
+}
+
+enum Parting {
+    Room(RoomId, ConnId, Farewell),
+    Domain(DomainId, ConnId, VisitorId),
+}
+
+impl Pending {
+    pub(super) fn clear(&mut self) {
+        self.callers.clear();
+        self.rooms.clear();
+        self.domains.clear();
+        self.farewells.clear();
+    }
+}
+
+/// How long a room without members stays in memory.
+const IDLE_MS: i64 = 60_000;
+
+impl Shard {
+    pub(super) fn to_room(&mut self, id: RoomId, input: RoomInput) {
+        let shard = self.shards.of(id.as_str());
+        if shard != self.index {
+            return self.shards.send(shard, Message::Room { room: id, input });
+        }
+        self.pending.callers.extend(caller_of(&input));
+        if let RoomInput::Disconnected { conn, how } = input {
+            self.pending.farewells.push(Parting::Room(id.clone(), conn, how));
+        }
+        if let RoomInput::Model { run, event } = &input
+            && event.is_terminal()
+        {
+            self.runs.remove(run);
+        }
+        let slot = self.room_slot(id);
+        if let Err(error) = self.handle_room(slot, input) {
+            self.fail(&error);
+        }
+    }
+
+    fn handle_room(&mut self, slot: usize, input: RoomInput) -> Result<(), SqlError> {
+        let moment = self.context();
+        self.open_room(slot)?;
+        let Some(room_slot) = self.rooms.get_mut(slot) else { return Ok(()) };
+        let Some(room) = &mut room_slot.room else { return Ok(()) };
+        self.pending.rooms.push(slot);
+        let mut outputs = Vec::new();
+        room.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
+        if !room_slot.is_idling && room.is_idle(moment.0) {
+            room_slot.is_idling = true;
+            let timer = Timer::Room { slot, generation: room_slot.generation };
+            self.idle.push_back((moment.0.plus(IDLE_MS), timer));
+        }
+        let held = |output| Held { source: Source::Room(slot), output };
+        self.gate.open.extend(outputs.into_iter().map(held));
+        Ok(())
+    }
+
+    fn room_slot(&mut self, id: RoomId) -> usize {
+        if let Some(slot) = self.room_slots.get(&id) {
+            return *slot;
+        }
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let slot = self.rooms.insert(RoomSlot {
+            id: id.clone(),
+            generation: self.next_generation,
+            room: None,
+            audience: Audience::default(),
+            is_idling: false,
+        });
+        self.room_slots.insert(id, slot);
+        slot
+    }
+
+    /// From its rows and its connections: those whom it has admitted, and those whose admission waits at the gate.
+    fn open_room(&mut self, slot: usize) -> Result<(), SqlError> {
+        let Some(room_slot) = self.rooms.get_mut(slot) else { return Ok(()) };
+        if room_slot.room.is_some() {
+            return Ok(());
+        }
+        let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
+        let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
+        for held in self.gate.pending().iter().filter(|held| held.source == Source::Room(slot)) {
+            match &held.output {
+                Output::Admit { conn, member } => drop(members.insert(*conn, member.clone())),
+                Output::Dismiss { conn } => drop(members.remove(conn)),
+                _ => {}
+            }
+        }
+        room_slot.room = Some(Room::open(room_slot.id.clone(), members, &mut self.store)?);
+        Ok(())
+    }
+
+    pub(super) fn to_visitors(&mut self, id: DomainId, input: VisitorsInput) {
+        let shard = self.shards.of(id.as_str());
+        if shard != self.index {
+            return self.shards.send(shard, Message::Visitors { domain: id, input });
+        }
+        let slot = self.domain_slot(id.clone());
+        match &input {
+            VisitorsInput::Command { from, .. } => self.pending.callers.push(from.clone()),
+            VisitorsInput::Disconnected { conn, visitor } => {
+                let parting = Parting::Domain(id, *conn, visitor.clone());
+                self.pending.farewells.push(parting);
+            }
+            VisitorsInput::Alarm => {}
+        }
+        if let Err(error) = self.handle_visitors(slot, input) {
+            self.fail(&error);
+        }
+    }
+
+    fn handle_visitors(&mut self, slot: usize, input: VisitorsInput) -> Result<(), SqlError> {
+        let moment = self.context();
+        let Some(domain) = self.domains.get_mut(slot) else { return Ok(()) };
+        domain.note_claim(&input);
+        let visitors = match &mut domain.visitors {
+            Some(visitors) => visitors,
+            empty => {
+                let claims = domain.claims.iter();
+                let claims = claims.flat_map(|(conn, visitors)| visitors.iter().map(|v| (*conn, v.clone())));
+                empty.insert(Visitors::open(domain.id.clone(), claims, moment.0, &mut self.store)?)
+            }
+        };
+        self.pending.domains.push(slot);
+        let mut outputs = Vec::new();
+        visitors.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
+        if !domain.is_idling && visitors.is_idle() {
+            domain.is_idling = true;
+            let timer = Timer::Domain { slot, generation: domain.generation };
+            self.idle.push_back((moment.0.plus(IDLE_MS), timer));
+        }
+        for output in outputs {
+            match output {
+                // Due times need no gate, and they are the one output that must know its domain.
+                Output::WakeAt(at) => {
+                    self.timers.push(Reverse((at, Timer::Domain { slot, generation: domain.generation })));
+                }
+                output => self.gate.open.push(Held { source: Source::Domain, output }),
+            }
+        }
+        Ok(())
+    }
+
+    fn domain_slot(&mut self, id: DomainId) -> usize {
+        if let Some(slot) = self.domain_slots.get(&id) {
+            return *slot;
+        }
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let slot = self.domains.insert(DomainSlot {
+            id: id.clone(),
+            generation: self.next_generation,
+            visitors: None,
+            claims: HashMap::new(),
+            is_idling: false,
+        });
+        self.domain_slots.insert(id, slot);
+        slot
+    }
+
+    /// Those who were here when the last process ended have the grace to come back, from now on and not from
+    /// whenever somebody asks.
+    pub(super) fn wake_present_domains(&mut self) -> Result<(), SqlError> {
+        for domain in visitors::domains_with_visitors(&mut self.store)? {
+            self.to_visitors(domain, VisitorsInput::Alarm);
+        }
+        self.store.commit()
+    }
+
+    pub(super) fn arm_room(&mut self, slot: usize, at: UnixMs) {
+        if let Some(room) = self.rooms.get(slot) {
+            self.timers.push(Reverse((at, Timer::Room { slot, generation: room.generation })));
+        }
+    }
+
+    pub(super) fn fire_timers(&mut self) {
+        while let Some(Reverse((at, timer))) = self.timers.peek().copied() {
+            if at > self.now {
+                return;
+            }
+            self.timers.pop();
+            match timer {
+                Timer::Room { slot, generation } => {
+                    let id = self.rooms.get(slot).filter(|room| room.generation == generation);
+                    if let Some(id) = id.map(|room| room.id.clone()) {
+                        self.to_room(id, RoomInput::Alarm);
+                    }
+                }
+                Timer::Domain { slot, generation } => {
+                    let id = self.domains.get(slot).filter(|domain| domain.generation == generation);
+                    if let Some(id) = id.map(|domain| domain.id.clone()) {
+                        self.to_visitors(id, VisitorsInput::Alarm);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rooms that nobody is in leave memory; their rows stay.
+    pub(super) fn evict_idle(&mut self) {
+        while let Some((at, timer)) = self.idle.front().copied() {
+            if at > self.now {
+                return;
+            }
+            self.idle.pop_front();
+            match timer {
+                Timer::Room { slot, generation } => self.evict_room(slot, generation),
+                Timer::Domain { slot, generation } => self.evict_domain(slot, generation),
+            }
+        }
+    }
+
+    fn evict_room(&mut self, slot: usize, generation: u32) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else { return };
+        room.is_idling = false;
+        let is_idle = room.room.as_ref().is_none_or(|room| room.is_idle(now));
+        // A sync under way may still hold outputs for this slot.
+        if is_idle && room.audience.seats.is_empty() && !self.gate.is_syncing() {
+            self.room_slots.remove(&room.id);
+            self.rooms.remove(slot);
+        } else if is_idle {
+            room.is_idling = true;
+            self.idle.push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
+        }
+    }
+
+    fn evict_domain(&mut self, slot: usize, generation: u32) {
+        let Some(domain) = self.domains.get_mut(slot).filter(|d| d.generation == generation) else { return };
+        domain.is_idling = false;
+        if domain.visitors.as_ref().is_none_or(Visitors::is_idle) && domain.claims.is_empty() {
+            self.domain_slots.remove(&domain.id);
+            self.domains.remove(slot);
+        }
+    }
+
+    /// The transaction came to nothing. Whatever it was about is forgotten and will be rebuilt from what is stored;
+    /// whoever asked for something is told that nothing of it happened.
+    pub(super) fn fail(&mut self, error: &SqlError) {
+        tracing::error!(%error, "storage failed; the turn is taken back");
+        self.store.rollback();
+        self.gate.open.retain(|held| held.source == Source::Host);
+        let pending = std::mem::take(&mut self.pending);
+        for slot in pending.rooms {
+            let Some(room) = self.rooms.get_mut(slot).and_then(|slot| slot.room.take()) else { continue };
+            let outputs = room.abandon(self.now);
+            self.gate.open.extend(outputs.into_iter().map(|output| Held { source: Source::Host, output }));
+        }
+        for slot in pending.domains {
+            if let Some(domain) = self.domains.get_mut(slot) {
+                domain.visitors = None;
+                let timer = Timer::Domain { slot, generation: domain.generation };
+                self.timers.push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
+            }
+        }
+        for caller in pending.callers {
+            let event = Event::error(&ClientError::unavailable(), self.now);
+            self.answer(caller, event);
+        }
+        self.pending.retried = pending.retried;
+        self.pending.retried.extend(pending.farewells);
+    }
+
+    /// A connection that is gone stays gone, even if that could not be handled when it went.
+    pub(super) fn retry_farewells(&mut self) {
+        for parting in std::mem::take(&mut self.pending.retried) {
+            match parting {
+                Parting::Room(room, conn, how) => self.to_room(room, RoomInput::Disconnected { conn, how }),
+                Parting::Domain(domain, conn, visitor) => {
+                    self.to_visitors(domain, VisitorsInput::Disconnected { conn, visitor });
+                }
+            }
+        }
+    }
+}
+
+impl DomainSlot {
+    fn note_claim(&mut self, input: &VisitorsInput) {
+        use weeziq_core::protocol::command::VisitorsCommand;
+        use weeziq_core::visitors::Via;
+        match input {
+            VisitorsInput::Command {
+                from,
+                via: Via::Connection { .. },
+                command: VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. },
+            } => {
+                let claimed = self.claims.entry(from.conn).or_default();
+                if !claimed.contains(visitor) {
+                    claimed.push(visitor.clone());
+                }
+            }
+            VisitorsInput::Command { from, command: VisitorsCommand::Leave { visitor }, .. } => {
+                self.drop_claim(from.conn, visitor);
+            }
+            VisitorsInput::Disconnected { conn, visitor } => self.drop_claim(*conn, visitor),
+            VisitorsInput::Command { .. } | VisitorsInput::Alarm => {}
+        }
+    }
+
+    fn drop_claim(&mut self, conn: ConnId, visitor: &VisitorId) {
+        if let Some(claimed) = self.claims.get_mut(&conn) {
+            claimed.retain(|known| known != visitor);
+            if claimed.is_empty() {
+                self.claims.remove(&conn);
+            }
+        }
+    }
+}
+
+fn caller_of(input: &RoomInput) -> Option<Caller> {
+    match input {
+        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } => Some(from.clone()),
+        _ => None,
+    }
+}

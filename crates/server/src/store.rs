@@ -1,0 +1,184 @@
+//! SQLite on disk, one file a shard, in the folder that one process owns at a time.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OpenFlags};
+use weeziq_core::store::{Row, Sql, SqlError, Value};
+
+/// The folder that holds everything. Dropping it lets the next process in.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder if need be and locks it. The error is a sentence for the operator.
+    pub(crate) fn open(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        std::fs::create_dir_all(path)
+            .map_err(|error| format!("DATA_DIR {shown} cannot be made: {error}; choose a folder that this user may write"))?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(|error| format!("DATA_DIR {shown} cannot be written: {error}; choose a folder that this user may write"))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                Err(format!("DATA_DIR {shown} is in use by another weeziq; stop that one or choose another folder"))
+            }
+            Err(TryLockError::Error(error)) => Err(format!("DATA_DIR {shown} cannot be locked: {error}")),
+        }
+    }
+
+    /// The number of shards is fixed when the folder is made, because a room's name decides its file.
+    pub(crate) fn shards(&self, wanted: usize) -> Result<usize, String> {
+        let path = self.path.join("shards");
+        let refuse = |why: String| format!("{} {why}", path.display());
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse() {
+                Ok(count @ 1..=SHARDS_MAX) => Ok(count),
+                _ => Err(refuse("is damaged: it must hold the number of the shard-*.db files beside it".into())),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::write(&path, format!("{wanted}\n")).map_err(|error| refuse(format!("cannot be written: {error}")))?;
+                Ok(wanted)
+            }
+            Err(error) => Err(refuse(format!("cannot be read: {error}"))),
+        }
+    }
+
+    pub(crate) fn shard_file(&self, shard: usize) -> PathBuf {
+        self.path.join(format!("shard-{shard}.db"))
+    }
+}
+
+/// A connection id holds the shard in eight bits.
+pub(crate) const SHARDS_MAX: usize = 64;
+
+/// One shard's connection. Opens a transaction with the first statement of a turn; the shard commits it.
+pub(crate) struct Store {
+    db: Connection,
+    in_transaction: bool,
+    wrote: bool,
+}
+
+impl Store {
+    pub(crate) fn open(path: &Path) -> Result<Self, SqlError> {
+        let db = Connection::open(path).map_err(failed)?;
+        db.set_prepared_statement_cache_capacity(64);
+        let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
+            PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
+        db.execute_batch(pragmas).map_err(failed)?;
+        Ok(Self { db, in_transaction: false, wrote: false })
+    }
+
+    /// Whether a commit would have something to keep.
+    pub(crate) fn wrote(&self) -> bool {
+        self.wrote
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), SqlError> {
+        if self.in_transaction {
+            self.control("COMMIT")?;
+            (self.in_transaction, self.wrote) = (false, false);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rollback(&mut self) {
+        // After some failures SQLite has rolled back by itself; saying it again is an error without meaning.
+        let _ = self.control("ROLLBACK");
+        (self.in_transaction, self.wrote) = (false, false);
+    }
+
+    /// Moves the log into the database and begins the log anew. Blocks whoever calls for as long as that takes.
+    pub(crate) fn restart_log(&self) -> Result<(), SqlError> {
+        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(failed)
+    }
+
+    fn control(&self, statement: &str) -> Result<(), SqlError> {
+        let mut statement = self.db.prepare_cached(statement).map_err(failed)?;
+        statement.execute([]).map(|_| ()).map_err(failed)
+    }
+}
+
+/// The file that a commit is in before a checkpoint.
+pub(crate) fn log_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
+/// Copies what is in the log into the database on a connection of its own, beside the writer and without stopping
+/// it. To be called again and again from another thread.
+pub(crate) struct Checkpointer(Connection);
+
+impl Checkpointer {
+    pub(crate) fn open(database: &Path) -> Result<Self, SqlError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(database, flags).map_err(failed)?;
+        db.busy_timeout(Duration::ZERO).map_err(failed)?;
+        Ok(Self(db))
+    }
+
+    pub(crate) fn run(&self) -> Result<(), SqlError> {
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)
+    }
+}
+
+impl Sql for Store {
+    fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&dyn Row),
+    ) -> Result<(), SqlError> {
+        if !self.in_transaction {
+            self.control("BEGIN")?;
+            self.in_transaction = true;
+        }
+        let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
+        self.wrote |= !statement.readonly();
+        for (at, value) in params.iter().enumerate() {
+            statement.raw_bind_parameter(at + 1, Param(*value)).map_err(failed)?;
+        }
+        let mut rows = statement.raw_query();
+        while let Some(row) = rows.next().map_err(failed)? {
+            each(&Columns(row));
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: rusqlite::Error) -> SqlError {
+    SqlError(error.to_string())
+}
+
+struct Param<'a>(Value<'a>);
+
+impl rusqlite::ToSql for Param<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self.0 {
+            Value::Null => ValueRef::Null,
+            Value::Int(int) => ValueRef::Integer(int),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+struct Columns<'a>(&'a rusqlite::Row<'a>);
+
+impl Row for Columns<'_> {
+    fn value(&self, column: usize) -> Value<'_> {
+        match self.0.get_ref(column) {
+            Ok(ValueRef::Integer(int)) => Value::Int(int),
+            Ok(ValueRef::Text(text)) => std::str::from_utf8(text).map_or(Value::Null, Value::Text),
+            _ => Value::Null,
+        }
+    }
+}

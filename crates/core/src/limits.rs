@@ -70,7 +70,10 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(VISITOR_DATA_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(HISTORY_DEFAULT <= HISTORY_MAX);
-    assert!(2 * PING_EVERY_MS < SILENCE_MS_MAX, "two pings may be lost before a peer counts as gone");
+    assert!(
+        2 * PING_EVERY_MS < SILENCE_MS_MAX,
+        "two pings may be lost before a peer counts as gone"
+    );
     assert!(MEMBER_GRACE_MS < SILENCE_MS_MAX);
     assert!(VISITOR_GRACE_MS < VISITOR_IDLE_MS);
     assert!(ANSWER_BYTES_MAX < QUEUE_BYTES_MAX);

@@ -49,14 +49,20 @@ impl Session {
                 return Received::Abusive;
             }
             let error = ClientError::rate_limited("events on this connection", retry_after_ms);
-            return Received::Refused(Refusal { reply_to: None, error });
+            return Received::Refused(Refusal {
+                reply_to: None,
+                error,
+            });
         }
         self.refused_in_a_row = 0;
         match Request::parse(frame, self.default_room.as_ref()) {
             Err(refusal) => Received::Refused(refusal),
             Ok(request) => match self.admit(&request.command) {
                 Ok(()) => Received::Request(request),
-                Err(error) => Received::Refused(Refusal { reply_to: request.reply_to, error }),
+                Err(error) => Received::Refused(Refusal {
+                    reply_to: request.reply_to,
+                    error,
+                }),
             },
         }
     }
@@ -67,7 +73,9 @@ impl Session {
             Command::Room(room, RoomCommand::Join(join)) => {
                 if !self.rooms.contains(room) {
                     if self.rooms.len() >= ROOMS_PER_CONNECTION_MAX {
-                        let rule = format!("is one too many: a connection can be in {ROOMS_PER_CONNECTION_MAX} rooms; leave one first");
+                        let rule = format!(
+                            "is one too many: a connection can be in {ROOMS_PER_CONNECTION_MAX} rooms; leave one first"
+                        );
                         return Err(ClientError::invalid("roomId", &rule));
                     }
                     self.rooms.push(room.clone());
@@ -76,20 +84,31 @@ impl Session {
             }
             Command::Room(room, RoomCommand::Leave) => self.rooms.retain(|joined| joined != room),
             Command::Room(_, RoomCommand::CustomerJoined(_)) => self.is_visitor = true,
-            Command::Visitors(domain, VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. }) => {
+            Command::Visitors(
+                domain,
+                VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. },
+            ) => {
                 self.is_visitor |= true;
                 let visit = (domain.clone(), visitor.clone());
                 if !self.visits.contains(&visit) {
                     if self.visits.len() >= DOMAINS_PER_CONNECTION_MAX {
-                        return Err(ClientError::invalid("domainId", "is one too many for one connection; leave one first"));
+                        return Err(ClientError::invalid(
+                            "domainId",
+                            "is one too many for one connection; leave one first",
+                        ));
                     }
                     self.visits.push(visit);
                 }
             }
             Command::Visitors(domain, VisitorsCommand::Leave { visitor }) => {
-                self.visits.retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
+                self.visits
+                    .retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
             }
-            Command::Ping | Command::Room(..) | Command::Visitors(..) | Command::AllDomainStats | Command::Ask(..) => {}
+            Command::Ping
+            | Command::Room(..)
+            | Command::Visitors(..)
+            | Command::AllDomainStats
+            | Command::Ask(..) => {}
         }
         Ok(())
     }

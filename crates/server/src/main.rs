@@ -1,1 +1,63 @@
-#[global_allocator] static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; fn main() {}
+//! `weeziq`: the native host. HTTP on a small runtime, everything else on shards.
+
+mod ai;
+mod http;
+mod logging;
+mod serve;
+mod settings;
+mod shard;
+mod store;
+mod websocket;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use settings::{Cli, Command};
+
+/// Thousands of short-lived handshakes leave glibc's heap in shreds; this one gives memory back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        return Err(format!(".env cannot be read: {error}"));
+    }
+    let cli = Cli::parse();
+    cli.settings.check()?;
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            logging::start(&cli.settings);
+            serve::run(&cli.settings)
+        }
+        Command::Config => {
+            say(&cli.settings.to_string());
+            Ok(())
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a command's answer is its output")]
+fn say(text: &str) {
+    print!("{text}");
+}
+
+/// Before logs exist, and for people either way.
+#[expect(
+    clippy::print_stderr,
+    reason = "the reason why nothing starts belongs on standard error"
+)]
+fn complain(why: &str) {
+    eprintln!("weeziq: {why}");
+}

@@ -18,19 +18,27 @@ impl DataDir {
     /// Makes the folder if need be and locks it. The error is a sentence for the operator.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        std::fs::create_dir_all(path)
-            .map_err(|error| format!("DATA_DIR {shown} cannot be made: {error}; choose a folder that this user may write"))?;
+        std::fs::create_dir_all(path).map_err(|error| {
+            format!("DATA_DIR {shown} cannot be made: {error}; choose a folder that this user may write")
+        })?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .open(path.join("lock"))
-            .map_err(|error| format!("DATA_DIR {shown} cannot be written: {error}; choose a folder that this user may write"))?;
+            .map_err(|error| {
+                format!(
+                    "DATA_DIR {shown} cannot be written: {error}; choose a folder that this user may write"
+                )
+            })?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                Err(format!("DATA_DIR {shown} is in use by another weeziq; stop that one or choose another folder"))
-            }
+            Ok(()) => Ok(Self {
+                path: path.into(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(format!(
+                "DATA_DIR {shown} is in use by another weeziq; stop that one or choose another folder"
+            )),
             Err(TryLockError::Error(error)) => Err(format!("DATA_DIR {shown} cannot be locked: {error}")),
         }
     }
@@ -42,10 +50,13 @@ impl DataDir {
         match std::fs::read_to_string(&path) {
             Ok(text) => match text.trim().parse() {
                 Ok(count @ 1..=SHARDS_MAX) => Ok(count),
-                _ => Err(refuse("is damaged: it must hold the number of the shard-*.db files beside it".into())),
+                _ => Err(refuse(
+                    "is damaged: it must hold the number of the shard-*.db files beside it".into(),
+                )),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                std::fs::write(&path, format!("{wanted}\n")).map_err(|error| refuse(format!("cannot be written: {error}")))?;
+                std::fs::write(&path, format!("{wanted}\n"))
+                    .map_err(|error| refuse(format!("cannot be written: {error}")))?;
                 Ok(wanted)
             }
             Err(error) => Err(refuse(format!("cannot be read: {error}"))),
@@ -74,7 +85,11 @@ impl Store {
         let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
         db.execute_batch(pragmas).map_err(failed)?;
-        Ok(Self { db, in_transaction: false, wrote: false })
+        Ok(Self {
+            db,
+            in_transaction: false,
+            wrote: false,
+        })
     }
 
     /// Whether a commit would have something to keep.
@@ -98,7 +113,9 @@ impl Store {
 
     /// Moves the log into the database and begins the log anew. Blocks whoever calls for as long as that takes.
     pub(crate) fn restart_log(&self) -> Result<(), SqlError> {
-        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(failed)
+        self.db
+            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
+            .map_err(failed)
     }
 
     fn control(&self, statement: &str) -> Result<(), SqlError> {
@@ -127,7 +144,9 @@ impl Checkpointer {
     }
 
     pub(crate) fn run(&self) -> Result<(), SqlError> {
-        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)
+        self.0
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .map_err(failed)
     }
 }
 
@@ -145,7 +164,9 @@ impl Sql for Store {
         let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
         self.wrote |= !statement.readonly();
         for (at, value) in params.iter().enumerate() {
-            statement.raw_bind_parameter(at + 1, Param(*value)).map_err(failed)?;
+            statement
+                .raw_bind_parameter(at + 1, Param(*value))
+                .map_err(failed)?;
         }
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(failed)? {
@@ -155,6 +176,7 @@ impl Sql for Store {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err calls")]
 fn failed(error: rusqlite::Error) -> SqlError {
     SqlError(error.to_string())
 }

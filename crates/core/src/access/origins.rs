@@ -51,34 +51,56 @@ impl Pattern {
     fn parse(entry: &str) -> Result<Self, String> {
         let entry = entry.trim_end_matches('/').to_ascii_lowercase();
         if entry == "null" {
-            return Ok(Self { before: entry, after: None });
+            return Ok(Self {
+                before: entry,
+                after: None,
+            });
         }
         let (_, host) = entry
             .split_once("://")
             .ok_or_else(|| format!("entry {entry:?} has no scheme; write https://{entry}"))?;
         if host.is_empty() || host.contains('/') || host.matches('*').count() > 1 || !has_scheme(&entry) {
-            return Err(format!("entry {entry:?} is no origin; write scheme://host[:port], with one * at most"));
+            return Err(format!(
+                "entry {entry:?} is no origin; write scheme://host[:port], with one * at most"
+            ));
         }
         Ok(match entry.split_once('*') {
-            None => Self { before: entry, after: None },
-            Some((before, after)) => Self { before: before.into(), after: Some(after.into()) },
+            None => Self {
+                before: entry,
+                after: None,
+            },
+            Some((before, after)) => Self {
+                before: before.into(),
+                after: Some(after.into()),
+            },
         })
     }
 
     fn matches(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
-        let Some(after) = &self.after else { return origin == self.before };
-        let Some(middle) = origin.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&**after)) else {
+        let Some(after) = &self.after else {
+            return origin == self.before;
+        };
+        let Some(middle) = origin
+            .strip_prefix(&*self.before)
+            .and_then(|rest| rest.strip_suffix(&**after))
+        else {
             return false;
         };
         // A star stands for names of a host, so nothing that could end the host may hide in it.
-        !middle.is_empty() && middle.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+        !middle.is_empty()
+            && middle
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
     }
 }
 
 fn has_scheme(entry: &str) -> bool {
     let scheme = entry.split("://").next().unwrap_or_default();
-    !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
 #[cfg(test)]
@@ -88,11 +110,16 @@ mod tests {
 
     #[test]
     fn listed_origins() {
-        let origins = Origins::parse("https://shop.example, https://*.vercel.app,http://localhost:3000/").unwrap();
+        let origins =
+            Origins::parse("https://shop.example, https://*.vercel.app,http://localhost:3000/").unwrap();
         let host = Some("chat.example");
-        for allowed in
-            ["https://shop.example", "https://x.vercel.app", "https://a.b.vercel.app", "http://localhost:3000", "https://chat.example"]
-        {
+        for allowed in [
+            "https://shop.example",
+            "https://x.vercel.app",
+            "https://a.b.vercel.app",
+            "http://localhost:3000",
+            "https://chat.example",
+        ] {
             assert!(origins.allow(Some(allowed), host), "{allowed}");
         }
         for refused in [
@@ -119,7 +146,14 @@ mod tests {
 
     #[test]
     fn bad_lists_are_named() {
-        for bad in ["shop.example", "https://", "https://*.*.x", "https://a/b", ", ,", "*"] {
+        for bad in [
+            "shop.example",
+            "https://",
+            "https://*.*.x",
+            "https://a/b",
+            ", ,",
+            "*",
+        ] {
             assert!(Origins::parse(bad).is_err(), "{bad}");
         }
     }

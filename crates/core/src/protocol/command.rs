@@ -29,9 +29,17 @@ pub enum RoomCommand {
 }
 
 pub enum VisitorsCommand {
-    Join { visitor: VisitorId, data: Option<Box<RawValue>> },
-    Leave { visitor: VisitorId },
-    Activity { visitor: VisitorId, page: Page },
+    Join {
+        visitor: VisitorId,
+        data: Option<Box<RawValue>>,
+    },
+    Leave {
+        visitor: VisitorId,
+    },
+    Activity {
+        visitor: VisitorId,
+        page: Page,
+    },
     Stats,
 }
 
@@ -117,10 +125,16 @@ pub struct Refusal {
 impl Request {
     /// Parses one WebSocket text frame. `room` stands in for events that name none.
     pub fn parse(json: &str, room: Option<&RoomId>) -> Result<Self, Refusal> {
-        let mut fields = Fields::parse(json).map_err(|error| Refusal { reply_to: None, error })?;
+        let mut fields = Fields::parse(json).map_err(|error| Refusal {
+            reply_to: None,
+            error,
+        })?;
         let reply_to = reply_to(std::mem::take(&mut fields.id));
         match reply_to {
-            Err(error) => Err(Refusal { reply_to: None, error }),
+            Err(error) => Err(Refusal {
+                reply_to: None,
+                error,
+            }),
             Ok(reply_to) => match command(fields, room) {
                 Ok(command) => Ok(Self { reply_to, command }),
                 Err(error) => Err(Refusal { reply_to, error }),
@@ -161,15 +175,24 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
         }
         "customer-joined-room" => {
             let id = std::mem::take(&mut f.room_id).room(room)?;
-            Ok(Command::Room(id, RoomCommand::CustomerJoined(CustomerJoined::parse(f)?)))
+            Ok(Command::Room(
+                id,
+                RoomCommand::CustomerJoined(CustomerJoined::parse(f)?),
+            ))
         }
         "mark-read" => {
-            let seq = f.seq.count("seq")?.ok_or_else(|| ClientError::invalid("seq", "is required"))?;
+            let seq = f
+                .seq
+                .count("seq")?
+                .ok_or_else(|| ClientError::invalid("seq", "is required"))?;
             in_room(f.room_id, RoomCommand::MarkRead { seq: Seq(seq) })
         }
         "fetch-history" => {
             let id = std::mem::take(&mut f.room_id).room(room)?;
-            Ok(Command::Room(id, RoomCommand::FetchHistory(HistoryQuery::parse(f)?)))
+            Ok(Command::Room(
+                id,
+                RoomCommand::FetchHistory(HistoryQuery::parse(f)?),
+            ))
         }
         "ai-chat" => ask(f, false),
         "ai-stream" => ask(f, true),
@@ -179,7 +202,10 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
         "get-all-domain-stats" => Ok(Command::AllDomainStats),
         unknown => {
             let shown: String = unknown.chars().filter(|c| !c.is_control()).take(64).collect();
-            Err(ClientError::new(ErrorCode::UnknownType, format!("type {shown:?} is not known")))
+            Err(ClientError::new(
+                ErrorCode::UnknownType,
+                format!("type {shown:?} is not known"),
+            ))
         }
     }
 }
@@ -205,7 +231,10 @@ impl Join {
             user,
             role: f.role.label("role")?,
             domain: f.domain_id.id("domainId", DomainId::parse)?,
-            resume: epoch.zip(last_seq).map(|(epoch, seq)| Resume { epoch, last_seq: Seq(seq) }),
+            resume: epoch.zip(last_seq).map(|(epoch, seq)| Resume {
+                epoch,
+                last_seq: Seq(seq),
+            }),
         })
     }
 }
@@ -223,7 +252,9 @@ impl SendMessage {
             user_name: name_or_id(f.user_name, "userName", &user)?,
             user,
             role: f.role.label("role")?.unwrap_or_else(|| DEFAULT_ROLE.into()),
-            client_message_id: f.client_message_id.id("clientMessageId", ClientMessageId::parse)?,
+            client_message_id: f
+                .client_message_id
+                .id("clientMessageId", ClientMessageId::parse)?,
             attachments,
             domain: f.domain_id.id("domainId", DomainId::parse)?,
         })
@@ -273,9 +304,10 @@ impl VisitorsCommand {
         }
         let visitor = f.visitor_id.required_id("visitorId", VisitorId::parse)?;
         Ok(match kind {
-            "visitor-joined-domain" => {
-                Self::Join { visitor, data: object("visitorData", f.visitor_data)? }
-            }
+            "visitor-joined-domain" => Self::Join {
+                visitor,
+                data: object("visitorData", f.visitor_data)?,
+            },
             "visitor-left-domain" => Self::Leave { visitor },
             _ => Self::Activity {
                 visitor,
@@ -291,7 +323,10 @@ impl VisitorsCommand {
 impl Ask {
     /// The question, and the conversation that it belongs to: the one that is named, else the visitor's on the site.
     fn parse(f: Fields<'_>, streamed: bool) -> Result<(Option<RoomId>, Self), ClientError> {
-        let message = f.message.message("message")?.filter(|text| !text.trim().is_empty());
+        let message = f
+            .message
+            .message("message")?
+            .filter(|text| !text.trim().is_empty());
         let ask = Self {
             message: message.ok_or_else(|| ClientError::invalid("message", "is required"))?,
             streamed,
@@ -304,7 +339,10 @@ impl Ask {
         let named = f.conversation_id.id("conversationId", RoomId::parse)?;
         let own = || {
             let (domain, user) = (ask.domain.as_ref(), ask.user.as_ref()?);
-            Some(RoomId::of_visitor(domain.map_or("default", DomainId::as_str), user.as_str()))
+            Some(RoomId::of_visitor(
+                domain.map_or("default", DomainId::as_str),
+                user.as_str(),
+            ))
         };
         Ok((named.or_else(own), ask))
     }

@@ -96,7 +96,9 @@ impl<'a> Fields<'a> {
         }
         serde_json::from_str(json).map_err(|error| match error.classify() {
             // The only thing left that a flat, lenient struct can object to is a field given twice.
-            serde_json::error::Category::Data => ClientError::new(ErrorCode::InvalidRequest, error.to_string()),
+            serde_json::error::Category::Data => {
+                ClientError::new(ErrorCode::InvalidRequest, error.to_string())
+            }
             _ => refuse(format!("not valid JSON: {error}")),
         })
     }
@@ -119,7 +121,9 @@ impl<'a> Field<'a> {
 
     /// As [`Field::label`], with a limit of its own.
     pub fn line(self, name: &str, chars_max: usize) -> Result<Option<Box<str>>, ClientError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
         if text.is_empty() {
             return Ok(None);
         }
@@ -133,25 +137,37 @@ impl<'a> Field<'a> {
 
     /// An id, parsed by its own type.
     pub fn id<T>(self, name: &str, parse: fn(&str) -> Option<T>) -> Result<Option<T>, ClientError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        parse(&text).map(Some).ok_or_else(|| ClientError::invalid(name, ID_RULE))
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
+        parse(&text)
+            .map(Some)
+            .ok_or_else(|| ClientError::invalid(name, ID_RULE))
     }
 
     pub fn required_id<T>(self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T, ClientError> {
-        self.id(name, parse)?.ok_or_else(|| ClientError::invalid(name, "is required"))
+        self.id(name, parse)?
+            .ok_or_else(|| ClientError::invalid(name, "is required"))
     }
 
     /// The room that is named, else the connection's default room.
     pub fn room(self, default: Option<&RoomId>) -> Result<RoomId, ClientError> {
         let named = self.id("roomId", RoomId::parse)?;
-        named.or_else(|| default.cloned()).ok_or_else(|| ClientError::invalid("roomId", "is required"))
+        named
+            .or_else(|| default.cloned())
+            .ok_or_else(|| ClientError::invalid("roomId", "is required"))
     }
 
     /// Text of at most [`MESSAGE_BYTES_MAX`]; may be empty.
     pub fn message(self, name: &str) -> Result<Option<Box<str>>, ClientError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
+        let Some(text) = self.text(name)? else {
+            return Ok(None);
+        };
         if text.len() > MESSAGE_BYTES_MAX {
-            let why = format!("{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed", text.len());
+            let why = format!(
+                "{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed",
+                text.len()
+            );
             return Err(ClientError::new(ErrorCode::TooLarge, why));
         }
         Ok(Some(text.into()))
@@ -176,12 +192,17 @@ impl<'a> Field<'a> {
 
 /// Free JSON of the client's own, kept as it came.
 pub fn object(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>, ClientError> {
-    let Some(raw) = raw.filter(|raw| raw.get() != "null") else { return Ok(None) };
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+        return Ok(None);
+    };
     if !raw.get().starts_with('{') {
         return Err(ClientError::invalid(name, "must be an object"));
     }
     if raw.get().len() > VISITOR_DATA_BYTES_MAX {
-        let why = format!("{name} has {} bytes; at most {VISITOR_DATA_BYTES_MAX} are allowed", raw.get().len());
+        let why = format!(
+            "{name} has {} bytes; at most {VISITOR_DATA_BYTES_MAX} are allowed",
+            raw.get().len()
+        );
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
     Ok(Some(raw.to_owned()))
@@ -189,12 +210,17 @@ pub fn object(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>
 
 /// A list of the client's own, kept as it came.
 pub fn list(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>, ClientError> {
-    let Some(raw) = raw.filter(|raw| !matches!(raw.get(), "null" | "[]")) else { return Ok(None) };
+    let Some(raw) = raw.filter(|raw| !matches!(raw.get(), "null" | "[]")) else {
+        return Ok(None);
+    };
     if !raw.get().starts_with('[') {
         return Err(ClientError::invalid(name, "must be a list"));
     }
     if raw.get().len() > MESSAGE_BYTES_MAX {
-        let why = format!("{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed", raw.get().len());
+        let why = format!(
+            "{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed",
+            raw.get().len()
+        );
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
     Ok(Some(raw.to_owned()))
@@ -234,7 +260,11 @@ impl<'de> Visitor<'de> for FieldVisitor {
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
         // JavaScript has one number type: 3.0 is the 3 that it meant.
         let whole = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        Ok(if whole { Field::Count(number as u64) } else { Field::Other })
+        Ok(if whole {
+            Field::Count(number as u64)
+        } else {
+            Field::Other
+        })
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {

@@ -50,6 +50,7 @@ struct Run {
 }
 
 /// How a run came to its end.
+#[derive(Clone, Copy)]
 struct End {
     reason: FinishReason,
     code: Option<ErrorCode>,
@@ -65,9 +66,16 @@ impl Conversation {
             out.push(Output::CancelModel { run: run.id });
             run.from
         });
-        for to in running.into_iter().chain(self.waiting.into_iter().map(|question| question.from)) {
+        for to in running
+            .into_iter()
+            .chain(self.waiting.into_iter().map(|question| question.from))
+        {
             let event = Event::error(&ClientError::unavailable(), now);
-            out.push(Output::Reply { to: to.conn, reply_to: to.reply_to, event });
+            out.push(Output::Reply {
+                to: to.conn,
+                reply_to: to.reply_to,
+                event,
+            });
         }
     }
 
@@ -96,7 +104,11 @@ impl Room {
             .asked
             .admit(turn.cx.now, turn.cx.policy.ai_per_user)
             .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
-        let question = Question { from: from.clone(), ask, route };
+        let question = Question {
+            from: from.clone(),
+            ask,
+            route,
+        };
         if conversation.running.is_some() {
             conversation.waiting.push_back(question);
             return Ok(());
@@ -120,13 +132,19 @@ impl Room {
         let request = ModelRequest {
             provider: route.provider,
             model: route.model.to_string(),
-            system: context::system_prompt(ask.system_prompt.as_deref(), ask.domain.as_ref().map(DomainId::as_str)),
+            system: context::system_prompt(
+                ask.system_prompt.as_deref(),
+                ask.domain.as_ref().map(DomainId::as_str),
+            ),
             turns,
         };
         let context_length = request.turns.len();
         if let Some(room) = &ask.room {
             let input = RoomInput::Post(asked_by(&from, &ask));
-            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+            turn.out.push(Output::Relay {
+                room: room.clone(),
+                input: Box::new(input),
+            });
         }
         turn.out.push(Output::AskModel { run: id, request });
         self.conversation.get_or_insert_default().running = Some(Run {
@@ -152,7 +170,9 @@ impl Room {
         id: RunId,
         event: ModelEvent,
     ) -> Result<(), SqlError> {
-        let Some(run) = self.running().filter(|run| run.id == id) else { return Ok(()) };
+        let Some(run) = self.running().filter(|run| run.id == id) else {
+            return Ok(());
+        };
         match event {
             ModelEvent::Usage(usage) => run.usage = usage,
             ModelEvent::Delta(delta) => {
@@ -160,7 +180,13 @@ impl Room {
                 if run.text.len() > ANSWER_BYTES_MAX {
                     run.text.truncate(run.text.floor_char_boundary(ANSWER_BYTES_MAX));
                     turn.out.push(Output::CancelModel { run: id });
-                    return self.end(turn, End { reason: FinishReason::Length, code: None });
+                    return self.end(
+                        turn,
+                        End {
+                            reason: FinishReason::Length,
+                            code: None,
+                        },
+                    );
                 }
                 if turn.cx.now.since(run.told_at) >= CHUNK_EVERY_MS {
                     self.flush_chunk(turn);
@@ -168,7 +194,13 @@ impl Room {
             }
             ModelEvent::Finished(FinishReason::ContentFilter) => {
                 let code = Some(ErrorCode::AiContentFiltered);
-                self.end(turn, End { reason: FinishReason::ContentFilter, code })?;
+                self.end(
+                    turn,
+                    End {
+                        reason: FinishReason::ContentFilter,
+                        code,
+                    },
+                )?;
             }
             ModelEvent::Finished(reason) => self.end(turn, End { reason, code: None })?,
             ModelEvent::Failed(failure) => self.end(turn, End::of_failure(&failure))?,
@@ -184,7 +216,11 @@ impl Room {
     pub(super) fn flush_chunk(&mut self, turn: &mut Turn<'_>) {
         let conversation_id = self.id.clone();
         let Some(run) = self.running() else { return };
-        let Some(chunk) = run.text.get(run.told..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
+        let Some(chunk) = run
+            .text
+            .get(run.told..)
+            .filter(|chunk| !chunk.is_empty() && run.is_told())
+        else {
             return;
         };
         let (chunk, timestamp): (Arc<str>, UnixMs) = (chunk.into(), turn.cx.now);
@@ -200,7 +236,10 @@ impl Room {
         }
         if let Some(room) = &run.room {
             let input = Box::new(RoomInput::Overheard(event(Some(room.clone()))));
-            turn.out.push(Output::Relay { room: room.clone(), input });
+            turn.out.push(Output::Relay {
+                room: room.clone(),
+                input,
+            });
         }
         run.told = run.text.len();
         run.told_at = timestamp;
@@ -211,21 +250,25 @@ impl Room {
     fn end(&mut self, turn: &mut Turn<'_>, end: End) -> Result<(), SqlError> {
         self.flush_chunk(turn);
         let stored = self.stored(turn, None)?;
-        let Some(conversation) = &mut self.conversation else { return Ok(()) };
-        let Some(run) = conversation.running.take() else { return Ok(()) };
+        let Some(conversation) = &mut self.conversation else {
+            return Ok(());
+        };
+        let Some(run) = conversation.running.take() else {
+            return Ok(());
+        };
         let next = conversation.waiting.pop_front();
         if !run.text.is_empty() {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }
         conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
-        self.tell_end(turn, run, &end);
+        self.tell_end(turn, run, end);
         match next {
             Some(question) => self.begin(turn, question),
             None => Ok(()),
         }
     }
 
-    fn tell_end(&self, turn: &mut Turn<'_>, run: Run, end: &End) {
+    fn tell_end(&self, turn: &mut Turn<'_>, run: Run, end: End) {
         let failed = end.code.is_some();
         let broke_off = failed && !run.text.is_empty();
         let shown: Box<str> = match run.text.is_empty() && failed {
@@ -236,23 +279,46 @@ impl Room {
             let complete = AiStreamComplete {
                 full_response: shown.clone(),
                 room_id: Some(room.clone()),
-                answer: self.answer(turn.cx.now, &run.route, run.context_length, run.usage, end, broke_off),
+                answer: self.answer(
+                    turn.cx.now,
+                    &run.route,
+                    run.context_length,
+                    run.usage,
+                    end,
+                    broke_off,
+                ),
             };
             let event = RoomInput::Overheard(Event::AiStreamComplete(Box::new(complete)));
-            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(event) });
+            turn.out.push(Output::Relay {
+                room: room.clone(),
+                input: Box::new(event),
+            });
             if !shown.is_empty() {
                 let input = RoomInput::Post(said_by_ai(&run.from, shown.clone()));
-                turn.out.push(Output::Relay { room, input: Box::new(input) });
+                turn.out.push(Output::Relay {
+                    room,
+                    input: Box::new(input),
+                });
             }
         }
-        let answer = self.answer(turn.cx.now, &run.route, run.context_length, run.usage, end, broke_off);
+        let answer = self.answer(
+            turn.cx.now,
+            &run.route,
+            run.context_length,
+            run.usage,
+            end,
+            broke_off,
+        );
         let event = match run.streamed {
             true => Event::AiStreamComplete(Box::new(AiStreamComplete {
                 full_response: shown,
                 room_id: None,
                 answer,
             })),
-            false => Event::AiResponse(Box::new(AiResponse { message: shown, answer })),
+            false => Event::AiResponse(Box::new(AiResponse {
+                message: shown,
+                answer,
+            })),
         };
         turn.reply(&run.from, event);
     }
@@ -263,7 +329,7 @@ impl Room {
         route: &Route,
         context_length: usize,
         usage: Usage,
-        end: &End,
+        end: End,
         broke_off: bool,
     ) -> Answer {
         Answer {
@@ -291,7 +357,10 @@ impl End {
             | ModelFailure::Rejected { .. }
             | ModelFailure::Incomplete => (FinishReason::Error, ErrorCode::AiUnavailable),
         };
-        Self { reason, code: Some(code) }
+        Self {
+            reason,
+            code: Some(code),
+        }
     }
 }
 

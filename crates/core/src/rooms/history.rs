@@ -20,7 +20,9 @@ impl Room {
         stored: &Stored,
         resume: Option<&Resume>,
     ) -> Result<(), SqlError> {
-        let missed_after = resume.filter(|resume| self.can_resume(stored, resume)).map(|resume| resume.last_seq);
+        let missed_after = resume
+            .filter(|resume| self.can_resume(stored, resume))
+            .map(|resume| resume.last_seq);
         turn.reply(
             from,
             Event::JoinedRoom {
@@ -41,17 +43,31 @@ impl Room {
 
     fn can_resume(&self, stored: &Stored, resume: &Resume) -> bool {
         let missed = self.last_seq.0.checked_sub(resume.last_seq.0);
-        resume.epoch == stored.epoch.as_ref().into() && missed.is_some_and(|missed| missed <= RESUME_EVENTS_MAX)
+        resume.epoch == stored.epoch.as_ref().into()
+            && missed.is_some_and(|missed| missed <= RESUME_EVENTS_MAX)
     }
 
     /// The very frames that were sent live. They answer no `id` of the client's: each is an event of its own.
-    fn replay(&self, turn: &mut Turn<'_>, from: &Caller, stored: &Stored, after: Seq) -> Result<(), SqlError> {
+    fn replay(
+        &self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        stored: &Stored,
+        after: Seq,
+    ) -> Result<(), SqlError> {
         if after == self.last_seq {
             return Ok(());
         }
-        for message in self.log(stored).after(turn.sql, after, RESUME_EVENTS_MAX as u32)? {
+        for message in self
+            .log(stored)
+            .after(turn.sql, after, RESUME_EVENTS_MAX as u32)?
+        {
             let event = Event::NewMessage(Arc::new(message));
-            turn.out.push(crate::Output::Reply { to: from.conn, reply_to: None, event });
+            turn.out.push(crate::Output::Reply {
+                to: from.conn,
+                reply_to: None,
+                event,
+            });
         }
         Ok(())
     }
@@ -66,9 +82,17 @@ impl Room {
         if self.last_seq == Seq(0) && !even_if_empty {
             return Ok(());
         }
-        let query = HistoryQuery { before: None, after: None, limit: HISTORY_DEFAULT };
+        let query = HistoryQuery {
+            before: None,
+            after: None,
+            limit: HISTORY_DEFAULT,
+        };
         let event = self.history(turn, Some(stored), &query)?;
-        turn.out.push(crate::Output::Reply { to: from.conn, reply_to: None, event });
+        turn.out.push(crate::Output::Reply {
+            to: from.conn,
+            reply_to: None,
+            event,
+        });
         Ok(())
     }
 
@@ -93,7 +117,11 @@ impl Room {
             None => (Vec::new(), false),
             Some(stored) => self.page(turn, stored, query)?,
         };
-        Ok(Event::MessageHistory { room_id: self.id.clone(), messages, has_more })
+        Ok(Event::MessageHistory {
+            room_id: self.id.clone(),
+            messages,
+            has_more,
+        })
     }
 
     /// One message more than asked for tells whether there are more.

@@ -19,7 +19,9 @@ use message::Message;
 use crate::ai::model::ModelEvent;
 use crate::ids::{ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name};
 use crate::limits::ROOM_USERS_EVERY_MS;
-use crate::protocol::command::{Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, RoomCommand, SendMessage};
+use crate::protocol::command::{
+    Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, RoomCommand, SendMessage,
+};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
 use crate::store::log::{self, Log};
@@ -29,16 +31,28 @@ use crate::{Caller, Context, Output};
 
 /// Everything that can happen to a room.
 pub enum RoomInput {
-    Command { from: Caller, command: RoomCommand },
+    Command {
+        from: Caller,
+        command: RoomCommand,
+    },
     /// A question to the AI in the conversation that bears this room's id.
-    Ask { from: Caller, ask: Ask },
+    Ask {
+        from: Caller,
+        ask: Ask,
+    },
     /// What the model says.
-    Model { run: RunId, event: ModelEvent },
+    Model {
+        run: RunId,
+        event: ModelEvent,
+    },
     /// A message from another room's conversation.
     Post(Post),
     /// Something that passes by: told to the members, kept nowhere.
     Overheard(Event),
-    Disconnected { conn: ConnId, how: Farewell },
+    Disconnected {
+        conn: ConnId,
+        how: Farewell,
+    },
     /// Something that was to happen by now.
     Alarm,
 }
@@ -141,7 +155,10 @@ impl Room {
         Ok(Self {
             last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
             live_agent: row.as_ref().is_some_and(|row| row.live_agent),
-            stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
+            stored: row.map(|row| Stored {
+                row: row.id,
+                epoch: row.epoch,
+            }),
             id,
             members: members.into_iter().collect(),
             typing: Vec::new(),
@@ -161,7 +178,10 @@ impl Room {
     pub fn is_idle(&self, now: UnixMs) -> bool {
         self.members.is_empty()
             && self.leaving.is_empty()
-            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_idle(now))
+            && self
+                .conversation
+                .as_ref()
+                .is_none_or(|conversation| conversation.is_idle(now))
     }
 
     /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
@@ -230,9 +250,12 @@ impl Room {
             socket: from.socket,
             since: turn.cx.now,
         });
-        turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
+        turn.out.push(Output::Admit {
+            conn: from.conn,
+            member: member.clone(),
+        });
         self.welcome(turn, from, &stored, join.resume.as_ref())?;
-        self.enter(turn, from.conn, member);
+        self.enter(turn, from.conn, &member);
         Ok(())
     }
 
@@ -319,7 +342,10 @@ impl Room {
             domain_id: customer.domain.clone(),
             timestamp: turn.cx.now,
         };
-        turn.out.push(Output::TellObservers { domain: customer.domain, event });
+        turn.out.push(Output::TellObservers {
+            domain: customer.domain,
+            event,
+        });
     }
 
     fn mark_read(&mut self, turn: &mut Turn<'_>, from: &Caller, seq: Seq) -> Result<(), Failure> {
@@ -327,7 +353,13 @@ impl Room {
         let stored = self.stored(turn, None)?;
         let seq = seq.min(self.last_seq);
         let moved = log::mark_read(turn.sql, stored.row, &member.user, seq, turn.cx.now)?;
-        turn.reply(from, Event::MarkedRead { room_id: self.id.clone(), seq });
+        turn.reply(
+            from,
+            Event::MarkedRead {
+                room_id: self.id.clone(),
+                seq,
+            },
+        );
         if moved {
             let event = Event::MessageRead {
                 room_id: self.id.clone(),
@@ -341,9 +373,9 @@ impl Room {
     }
 
     fn member(&self, from: &Caller) -> Result<&Arc<Member>, ClientError> {
-        self.members.get(&from.conn).ok_or_else(|| {
-            ClientError::new(ErrorCode::Forbidden, format!("join-room {} first", self.id))
-        })
+        self.members
+            .get(&from.conn)
+            .ok_or_else(|| ClientError::new(ErrorCode::Forbidden, format!("join-room {} first", self.id)))
     }
 
     /// The room's row, which the first write makes.
@@ -358,16 +390,27 @@ impl Room {
     }
 
     fn log<'a>(&'a self, stored: &'a Stored) -> Log<'a> {
-        Log { room: stored.row, name: &self.id, epoch: &stored.epoch }
+        Log {
+            room: stored.row,
+            name: &self.id,
+            epoch: &stored.epoch,
+        }
     }
 
     /// Asks to be woken for whatever is due next, if nothing earlier is armed.
     fn arm(&mut self, turn: &mut Turn<'_>) {
-        let users = self.users_due.then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
+        let users = self
+            .users_due
+            .then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
         let typing = self.typing.iter().map(|typing| typing.until).min();
         let leaving = self.leaving.iter().map(|leaving| leaving.until).min();
-        let chunk = self.conversation.as_ref().and_then(|conversation| conversation.due());
-        let Some(due) = [users, typing, leaving, chunk].into_iter().flatten().min() else { return };
+        let chunk = self
+            .conversation
+            .as_ref()
+            .and_then(|conversation| conversation.due());
+        let Some(due) = [users, typing, leaving, chunk].into_iter().flatten().min() else {
+            return;
+        };
         if self.armed.is_none_or(|armed| due < armed) {
             self.armed = Some(due);
             turn.out.push(Output::WakeAt(due));
@@ -377,7 +420,11 @@ impl Room {
 
 impl Turn<'_> {
     fn reply(&mut self, to: &Caller, event: Event) {
-        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
+        self.out.push(Output::Reply {
+            to: to.conn,
+            reply_to: to.reply_to.clone(),
+            event,
+        });
     }
 
     fn publish(&mut self, event: Event, except: Option<ConnId>) {
@@ -390,7 +437,11 @@ impl Turn<'_> {
             Err(Failure::Storage(error)) => Err(error),
             Err(Failure::Client(error)) => {
                 let event = Event::error(&error, self.cx.now);
-                self.out.push(Output::Reply { to: from.conn, reply_to: from.reply_to, event });
+                self.out.push(Output::Reply {
+                    to: from.conn,
+                    reply_to: from.reply_to,
+                    event,
+                });
                 Ok(())
             }
         }

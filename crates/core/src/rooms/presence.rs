@@ -12,17 +12,22 @@ use crate::protocol::event::{Event, RoomUser};
 use crate::{Caller, Output};
 
 impl Room {
-    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: Arc<Member>) {
+    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: &Arc<Member>) {
         let known = self.members.insert(conn, member.clone());
         if let Some(known) = known {
-            if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role) {
+            if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role)
+            {
                 self.tell_users(turn);
             } else {
                 self.tell_users_to(turn, conn);
             }
             return;
         }
-        if let Some(back) = self.leaving.iter().position(|leaving| leaving.member.user == member.user) {
+        if let Some(back) = self
+            .leaving
+            .iter()
+            .position(|leaving| leaving.member.user == member.user)
+        {
             self.leaving.swap_remove(back);
             self.tell_users_to(turn, conn);
             return;
@@ -43,11 +48,19 @@ impl Room {
         if let Some(member) = self.remove(turn, from.conn) {
             self.tell_left(turn, &member);
         }
-        turn.reply(from, Event::LeftRoom { room_id: self.id.clone(), success: true });
+        turn.reply(
+            from,
+            Event::LeftRoom {
+                room_id: self.id.clone(),
+                success: true,
+            },
+        );
     }
 
     pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, how: Farewell) {
-        let Some(member) = self.remove(turn, conn) else { return };
+        let Some(member) = self.remove(turn, conn) else {
+            return;
+        };
         match how {
             Farewell::Clean => self.tell_left(turn, &member),
             Farewell::Died => {
@@ -90,7 +103,10 @@ impl Room {
         let until = turn.cx.now.plus(TYPING_TTL_MS);
         match self.typing.iter_mut().find(|typing| typing.conn == from.conn) {
             Some(typing) => typing.until = until,
-            None => self.typing.push(Typing { conn: from.conn, until }),
+            None => self.typing.push(Typing {
+                conn: from.conn,
+                until,
+            }),
         }
         self.tell_typing(turn, from.conn, &member, true);
         Ok(())
@@ -119,8 +135,14 @@ impl Room {
             && member.user == online.user
             && member.status != status
         {
-            *member = Arc::new(Member { status: status.clone(), ..Member::clone(member) });
-            turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
+            *member = Arc::new(Member {
+                status: status.clone(),
+                ..Member::clone(member)
+            });
+            turn.out.push(Output::Admit {
+                conn: from.conn,
+                member: member.clone(),
+            });
             self.tell_users(turn);
         }
         let event = Event::UserPresence {
@@ -136,14 +158,20 @@ impl Room {
     /// What was to end by now ends.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
         let now = turn.cx.now;
-        let typed_out: Vec<ConnId> =
-            self.typing.iter().filter(|typing| typing.until <= now).map(|typing| typing.conn).collect();
+        let typed_out: Vec<ConnId> = self
+            .typing
+            .iter()
+            .filter(|typing| typing.until <= now)
+            .map(|typing| typing.conn)
+            .collect();
         for conn in typed_out {
             if let Some(member) = self.members.get(&conn).cloned() {
                 self.stop_typing(turn, conn, &member);
             }
         }
-        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|l| l.until <= now);
+        let (gone, leaving) = std::mem::take(&mut self.leaving)
+            .into_iter()
+            .partition(|l| l.until <= now);
         self.leaving = leaving;
         let gone: Vec<Leaving> = gone;
         for Leaving { member, .. } in gone {
@@ -166,13 +194,20 @@ impl Room {
     }
 
     fn tell_users_to(&self, turn: &mut Turn<'_>, conn: ConnId) {
-        turn.out.push(Output::Reply { to: conn, reply_to: None, event: self.users() });
+        turn.out.push(Output::Reply {
+            to: conn,
+            reply_to: None,
+            event: self.users(),
+        });
     }
 
     /// Each user once, in the order in which they came.
     fn users(&self) -> Event {
         let mut people: HashMap<&UserId, &Member> = HashMap::with_capacity(self.members.len());
-        let present = self.members.values().chain(self.leaving.iter().map(|leaving| &leaving.member));
+        let present = self
+            .members
+            .values()
+            .chain(self.leaving.iter().map(|leaving| &leaving.member));
         for member in present {
             let listed = people.entry(&member.user).or_insert(member);
             // Several connections of one user: the newest speaks for them.
@@ -192,6 +227,10 @@ impl Room {
             role: member.role.clone(),
             status: member.status.clone(),
         });
-        Event::RoomUsers { room_id: self.id.clone(), users: users.collect(), count }
+        Event::RoomUsers {
+            room_id: self.id.clone(),
+            users: users.collect(),
+            count,
+        }
     }
 }

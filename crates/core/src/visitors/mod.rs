@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 
 use crate::ids::{ConnId, DomainId, VisitorId};
 use crate::limits::{
-    VISITOR_ACTIVITY_EVERY_MS, VISITOR_GRACE_MS, VISITOR_IDLE_MS, VISITOR_STORED_EVERY_MS, VISITORS_LISTED_MAX,
+    VISITOR_ACTIVITY_EVERY_MS, VISITOR_GRACE_MS, VISITOR_IDLE_MS, VISITOR_STORED_EVERY_MS,
+    VISITORS_LISTED_MAX,
 };
 use crate::protocol::command::{Page, VisitorsCommand};
 use crate::protocol::error::{ClientError, ErrorCode};
@@ -25,9 +26,16 @@ use crate::{Caller, Context, Output};
 
 /// Everything that can happen to the visitors of a domain.
 pub enum VisitorsInput {
-    Command { from: Caller, via: Via, command: VisitorsCommand },
+    Command {
+        from: Caller,
+        via: Via,
+        command: VisitorsCommand,
+    },
     /// A connection that announced this visitor is gone.
-    Disconnected { conn: ConnId, visitor: VisitorId },
+    Disconnected {
+        conn: ConnId,
+        visitor: VisitorId,
+    },
     Alarm,
 }
 
@@ -122,7 +130,9 @@ impl Visitors {
         };
         let Some(row) = domain.row else { return Ok(domain) };
         for stored in rows::visitors_here(sql, row)? {
-            domain.here.insert(stored.visitor.clone(), Visitor::of_row(stored));
+            domain
+                .here
+                .insert(stored.visitor.clone(), Visitor::of_row(stored));
         }
         for (conn, visitor) in claims {
             if let Some(visitor) = domain.here.get_mut(&visitor) {
@@ -130,7 +140,9 @@ impl Visitors {
             }
         }
         let lost = domain.here.iter().filter(|(_, visitor)| visitor.is_unclaimed());
-        domain.leaving = lost.map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone())).collect();
+        domain.leaving = lost
+            .map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone()))
+            .collect();
         domain.idle_check_at = (!domain.here.is_empty()).then_some(now);
         Ok(domain)
     }
@@ -206,13 +218,20 @@ impl Visitors {
         let now = turn.cx.now;
         let row = self.row(turn)?;
         let by_request = matches!(via, Via::Request);
-        let here = if by_request { Here::ByRequest } else { Here::ByConnection };
+        let here = if by_request {
+            Here::ByRequest
+        } else {
+            Here::ByConnection
+        };
         let never_here = rows::arrive(turn.sql, row, &id, &data, here, now)?;
         if never_here {
             self.total += 1;
         }
         let is_new = !self.here.contains_key(&id);
-        let visitor = self.here.entry(id.clone()).or_insert_with(|| Visitor::new(data.clone(), now));
+        let visitor = self
+            .here
+            .entry(id.clone())
+            .or_insert_with(|| Visitor::new(data.clone(), now));
         visitor.last_at = now;
         visitor.stored_at = now;
         visitor.page = Known::of(&data).page();
@@ -310,7 +329,10 @@ impl Visitors {
         page: &Page,
     ) -> Result<(), SqlError> {
         let Via::Connection { .. } = via else {
-            let error = ClientError::new(ErrorCode::NotFound, format!("visitorId {id} is not on {}", self.id));
+            let error = ClientError::new(
+                ErrorCode::NotFound,
+                format!("visitorId {id} is not on {}", self.id),
+            );
             turn.reply(from, Event::error(&error, turn.cx.now));
             return Ok(());
         };
@@ -320,7 +342,9 @@ impl Visitors {
     }
 
     fn disconnect(&mut self, turn: &Turn<'_>, conn: ConnId, id: VisitorId) {
-        let Some(visitor) = self.here.get_mut(&id) else { return };
+        let Some(visitor) = self.here.get_mut(&id) else {
+            return;
+        };
         visitor.connections.retain(|known| *known != conn);
         if visitor.is_unclaimed() && !self.leaving.iter().any(|(_, leaving)| *leaving == id) {
             self.leaving.push((turn.cx.now.plus(VISITOR_GRACE_MS), id));
@@ -330,7 +354,9 @@ impl Visitors {
     fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
         let now = turn.cx.now;
         for id in take_due(&mut self.untold, now) {
-            let Some(visitor) = self.here.get_mut(&id) else { continue };
+            let Some(visitor) = self.here.get_mut(&id) else {
+                continue;
+            };
             visitor.told_at = now;
             let event = visitor.activity(&self.id, &id);
             turn.tell_observers(&self.id, event);
@@ -341,7 +367,10 @@ impl Visitors {
             }
         }
         if self.idle_check_at.is_some_and(|at| at <= now) {
-            let idle = self.here.iter().filter(|(_, visitor)| now.since(visitor.last_at) >= VISITOR_IDLE_MS);
+            let idle = self
+                .here
+                .iter()
+                .filter(|(_, visitor)| now.since(visitor.last_at) >= VISITOR_IDLE_MS);
             let idle: Vec<VisitorId> = idle.map(|(id, _)| id.clone()).collect();
             for id in idle {
                 self.expel(turn, id)?;
@@ -360,7 +389,9 @@ impl Visitors {
     }
 
     fn forget(&mut self, turn: &mut Turn<'_>, id: &VisitorId) -> Result<(), SqlError> {
-        let Some(visitor) = self.here.remove(id) else { return Ok(()) };
+        let Some(visitor) = self.here.remove(id) else {
+            return Ok(());
+        };
         let row = self.row(turn)?;
         self.updated_at = turn.cx.now;
         rows::touch(turn.sql, row, id, &visitor.data, Here::Gone, visitor.last_at)?;
@@ -386,7 +417,10 @@ impl Visitors {
             domain_id: self.id.clone(),
             active_visitors: self.here.len(),
             total_visitors: self.total,
-            visitors: visitors.into_iter().map(|(id, visitor)| visitor.row(id.clone())).collect(),
+            visitors: visitors
+                .into_iter()
+                .map(|(id, visitor)| visitor.row(id.clone()))
+                .collect(),
             timestamp: now,
         }
     }
@@ -403,7 +437,9 @@ impl Visitors {
     fn arm(&mut self, turn: &mut Turn<'_>) {
         let soonest = |list: &[(UnixMs, VisitorId)]| list.iter().map(|(at, _)| *at).min();
         let due = [soonest(&self.leaving), soonest(&self.untold), self.idle_check_at];
-        let Some(due) = due.into_iter().flatten().min() else { return };
+        let Some(due) = due.into_iter().flatten().min() else {
+            return;
+        };
         if self.armed.is_none_or(|armed| due < armed) {
             self.armed = Some(due);
             turn.out.push(Output::WakeAt(due));
@@ -441,7 +477,11 @@ impl Visitor {
     }
 
     fn here(&self) -> Here {
-        if self.by_request { Here::ByRequest } else { Here::ByConnection }
+        if self.by_request {
+            Here::ByRequest
+        } else {
+            Here::ByConnection
+        }
     }
 
     fn activity(&self, domain: &DomainId, id: &VisitorId) -> Event {
@@ -479,7 +519,10 @@ impl Known {
     }
 
     fn page(self) -> Page {
-        Page { url: self.url.0, title: self.title.0 }
+        Page {
+            url: self.url.0,
+            title: self.title.0,
+        }
     }
 }
 
@@ -496,11 +539,18 @@ impl<'de> Deserialize<'de> for Lenient {
 
 impl Turn<'_> {
     fn reply(&mut self, to: &Caller, event: Event) {
-        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
+        self.out.push(Output::Reply {
+            to: to.conn,
+            reply_to: to.reply_to.clone(),
+            event,
+        });
     }
 
     fn tell_observers(&mut self, domain: &DomainId, event: Event) {
-        self.out.push(Output::TellObservers { domain: Some(domain.clone()), event });
+        self.out.push(Output::TellObservers {
+            domain: Some(domain.clone()),
+            event,
+        });
     }
 }
 
@@ -510,7 +560,10 @@ fn empty_object(via: &Via) -> Arc<RawValue> {
         Via::Connection { user_agent } => user_agent.as_deref(),
         Via::Request => None,
     };
-    let json = user_agent.map_or_else(|| "{}".into(), |ua| serde_json::json!({ "userAgent": ua }).to_string());
+    let json = user_agent.map_or_else(
+        || "{}".into(),
+        |ua| serde_json::json!({ "userAgent": ua }).to_string(),
+    );
     RawValue::from_string(json).unwrap_or_default().into()
 }
 

@@ -37,19 +37,40 @@ const SYSTEMS: &[(&str, &str)] = &[
 ];
 
 /// Lower case. `bot` counts only where a word ends, for the sake of the phones of a maker named Cubot.
-const BOTS: &[&str] = &["crawl", "spider", "headless", "lighthouse", "curl/", "python", "go-http", "axios", "externalagent", "http://", "https://"];
+const BOTS: &[&str] = &[
+    "crawl",
+    "spider",
+    "headless",
+    "lighthouse",
+    "curl/",
+    "python",
+    "go-http",
+    "axios",
+    "externalagent",
+    "http://",
+    "https://",
+];
 
 pub(super) fn classify(user_agent: &str) -> Class {
     let find = |table: &[(&str, &'static str)]| {
-        table.iter().find(|(token, _)| user_agent.contains(token)).map_or("Unknown", |(_, name)| *name)
+        table
+            .iter()
+            .find(|(token, _)| user_agent.contains(token))
+            .map_or("Unknown", |(_, name)| *name)
     };
-    Class { browser: find(BROWSERS), os: find(SYSTEMS), device: device(user_agent) }
+    Class {
+        browser: find(BROWSERS),
+        os: find(SYSTEMS),
+        device: device(user_agent),
+    }
 }
 
 fn device(user_agent: &str) -> &'static str {
     if is_bot(&user_agent.to_ascii_lowercase()) {
         "bot"
-    } else if user_agent.contains("iPad") || (user_agent.contains("Android") && !user_agent.contains("Mobile")) {
+    } else if user_agent.contains("iPad")
+        || (user_agent.contains("Android") && !user_agent.contains("Mobile"))
+    {
         "tablet"
     } else if user_agent.contains("iPhone") || user_agent.contains("Android") {
         "mobile"
@@ -60,7 +81,10 @@ fn device(user_agent: &str) -> &'static str {
 
 fn is_bot(lower: &str) -> bool {
     let ends_a_word = |(at, _): (usize, &str)| {
-        let (before, after) = (lower.get(..at).unwrap_or_default(), lower.get(at + 3..).unwrap_or_default());
+        let (before, after) = (
+            lower.get(..at).unwrap_or_default(),
+            lower.get(at + 3..).unwrap_or_default(),
+        );
         !before.ends_with("cu") && !after.starts_with(|c: char| c.is_ascii_lowercase())
     };
     lower.match_indices("bot").any(ends_a_word) || BOTS.iter().any(|token| lower.contains(token))
@@ -72,7 +96,11 @@ mod tests {
 
     fn check(user_agent: &str, browser: &str, os: &str, device: &str) {
         let class = classify(user_agent);
-        assert_eq!((class.browser, class.os, class.device), (browser, os, device), "{user_agent}");
+        assert_eq!(
+            (class.browser, class.os, class.device),
+            (browser, os, device),
+            "{user_agent}"
+        );
     }
 
     #[test]
@@ -80,11 +108,36 @@ mod tests {
         let chrome = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
         check(chrome, "Chrome", "Windows", "desktop");
         check(&format!("{chrome} Edg/140.0.0.0"), "Edge", "Windows", "desktop");
-        check("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1", "Safari", "iOS", "mobile");
-        check("Mozilla/5.0 (Linux; Android 15; SM-X910) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Safari/537.36", "Samsung Internet", "Android", "tablet");
-        check("Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Mobile Safari/537.36", "Chrome", "Android", "mobile");
-        check("Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0", "Firefox", "Linux", "desktop");
-        check("Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)", "Unknown", "Unknown", "bot");
+        check(
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
+            "Safari",
+            "iOS",
+            "mobile",
+        );
+        check(
+            "Mozilla/5.0 (Linux; Android 15; SM-X910) AppleWebKit/537.36 (KHTML, like Gecko) SamsungBrowser/27.0 Chrome/125.0.0.0 Safari/537.36",
+            "Samsung Internet",
+            "Android",
+            "tablet",
+        );
+        check(
+            "Mozilla/5.0 (Linux; Android 11; CUBOT NOTE 20) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/138.0.0.0 Mobile Safari/537.36",
+            "Chrome",
+            "Android",
+            "mobile",
+        );
+        check(
+            "Mozilla/5.0 (X11; Linux x86_64; rv:142.0) Gecko/20100101 Firefox/142.0",
+            "Firefox",
+            "Linux",
+            "desktop",
+        );
+        check(
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            "Unknown",
+            "Unknown",
+            "bot",
+        );
         check("curl/8.5.0", "Unknown", "Unknown", "bot");
         check("", "Unknown", "Unknown", "desktop");
     }

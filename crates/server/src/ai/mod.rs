@@ -51,13 +51,20 @@ impl Asker {
             .build()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let endpoint = |url: &Option<String>, default: &str, key: &Option<Secret>| Endpoint {
-            base_url: url.clone().filter(|url| !url.is_empty()).unwrap_or_else(|| default.into()),
+            base_url: url
+                .clone()
+                .filter(|url| !url.is_empty())
+                .unwrap_or_else(|| default.into()),
             key: key.clone().filter(|key| !key.reveal().is_empty()),
         };
         Ok(Self {
             runtime,
             client,
-            openai: endpoint(&settings.openai_base_url, "https://api.openai.com/v1", &settings.openai_api_key),
+            openai: endpoint(
+                &settings.openai_base_url,
+                "https://api.openai.com/v1",
+                &settings.openai_api_key,
+            ),
             google: endpoint(
                 &settings.google_ai_base_url,
                 "https://generativelanguage.googleapis.com",
@@ -89,7 +96,13 @@ impl Asker {
                 Ok(()) => return,
                 Err(failure) => failure,
             };
-            tracing::warn!(provider = request.provider.as_str(), model = request.model, ?failure, attempt, "a model did not answer");
+            tracing::warn!(
+                provider = request.provider.as_str(),
+                model = request.model,
+                ?failure,
+                attempt,
+                "a model did not answer"
+            );
             attempt += if failure == ModelFailure::Timeout { 2 } else { 1 };
             let wait = back_off(&failure, attempt);
             if !failure.is_transient() || attempt >= ATTEMPTS || Instant::now() + wait >= end {
@@ -100,7 +113,12 @@ impl Asker {
     }
 
     /// One request. An error means that nothing of an answer has been told.
-    async fn attempt(&self, request: &ModelRequest, end: Instant, tell: impl Fn(ModelEvent)) -> Result<(), ModelFailure> {
+    async fn attempt(
+        &self,
+        request: &ModelRequest,
+        end: Instant,
+        tell: impl Fn(ModelEvent),
+    ) -> Result<(), ModelFailure> {
         let first_token = (Instant::now() + self.first_token).min(end);
         let (call, mut decoder) = self.call(request);
         let mut response = within(first_token, self.send(call)).await??;
@@ -151,7 +169,11 @@ impl Asker {
         if response.status().is_success() {
             return Ok(response);
         }
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(String::from);
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok())
+            .map(String::from);
         let mut body = Vec::new();
         while let Ok(Some(bytes)) = response.chunk().await {
             body.extend_from_slice(&bytes);
@@ -159,7 +181,11 @@ impl Asker {
                 break;
             }
         }
-        Err(status::failure(response.status().as_u16(), retry_after.as_deref(), &body))
+        Err(status::failure(
+            response.status().as_u16(),
+            retry_after.as_deref(),
+            &body,
+        ))
     }
 
     fn call(&self, request: &ModelRequest) -> (ProviderCall, Decoder) {
@@ -195,12 +221,17 @@ impl Decoder {
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, ModelFailure> {
-    timeout_at(deadline, work).await.map_err(|_| ModelFailure::Timeout)
+    timeout_at(deadline, work)
+        .await
+        .map_err(|_| ModelFailure::Timeout)
 }
 
 /// Twice as long each time, and never the same for all who failed together.
 fn back_off(failure: &ModelFailure, attempt: u32) -> Duration {
-    if let ModelFailure::Overloaded { retry_after_ms: Some(ms) } = failure {
+    if let ModelFailure::Overloaded {
+        retry_after_ms: Some(ms),
+    } = failure
+    {
         return Duration::from_millis((*ms).min(RETRY_AFTER_MS_MAX));
     }
     let jitter = getrandom::u32().unwrap_or_default() % 100;

@@ -15,7 +15,9 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 use weeziq_core::time::UnixMs;
 
-use crate::websocket::frame::{CloseCode, Fragments, boundary_after, boundary_before, write_close, write_ping, write_pong};
+use crate::websocket::frame::{
+    CloseCode, Fragments, boundary_after, boundary_before, write_close, write_ping, write_pong,
+};
 
 pub(crate) struct Conn {
     /// Tells this connection from an earlier one in the same slot.
@@ -56,7 +58,9 @@ pub(super) enum State {
     Open,
     /// Our close frame is under way or sent. What still comes is read and dropped, since closing over unread bytes
     /// would cut the peer off before it saw why.
-    Closing { until: UnixMs },
+    Closing {
+        until: UnixMs,
+    },
 }
 
 /// How long a peer may take to read a close frame and hang up.
@@ -83,19 +87,22 @@ pub(super) enum Heard {
 impl Conn {
     pub(super) fn closing_until(&self) -> Option<UnixMs> {
         match &self.link {
-            Link::Socket(Socket { state: State::Closing { until }, .. }) => Some(*until),
+            Link::Socket(Socket {
+                state: State::Closing { until },
+                ..
+            }) => Some(*until),
             _ => None,
         }
     }
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, partial: Vec<u8>, settled: bool, now: UnixMs) -> Self {
+    pub(super) fn new(stream: TcpStream, settled: bool, now: UnixMs) -> Self {
         Self {
             stream,
             heard_at: now,
             pinged_at: now,
-            partial,
+            partial: Vec::new(),
             fragments: Fragments::default(),
             settled,
             state: State::Open,
@@ -127,9 +134,15 @@ impl Socket {
         match weight {
             Weight::Exempt => self.exempt += frames.len(),
             // Half the queue is kept for what must not be dropped.
-            Weight::Volatile if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX / 2 => return false,
+            Weight::Volatile if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX / 2 => {
+                return false;
+            }
             Weight::Durable if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX => {
-                self.close(CloseCode::TOO_SLOW, "you do not read fast enough; reconnect and resume", now);
+                self.close(
+                    CloseCode::TOO_SLOW,
+                    "you do not read fast enough; reconnect and resume",
+                    now,
+                );
                 return true;
             }
             Weight::Volatile | Weight::Durable => {}
@@ -157,7 +170,12 @@ impl Socket {
 
     /// Writes frames that all members of a room share, past the queue if nothing is in it.
     /// True as with [`Socket::push`].
-    pub(super) fn push_shared(&mut self, frames: &[u8], weight: Weight, now: UnixMs) -> Result<bool, Farewell> {
+    pub(super) fn push_shared(
+        &mut self,
+        frames: &[u8],
+        weight: Weight,
+        now: UnixMs,
+    ) -> Result<bool, Farewell> {
         if self.state != State::Open {
             return Ok(false);
         }
@@ -226,7 +244,9 @@ impl Socket {
             self.queue.truncate(boundary_after(&self.queue, self.written));
         }
         write_close(code, reason, &mut self.queue);
-        self.state = State::Closing { until: now.plus(CLOSE_MS_MAX) };
+        self.state = State::Closing {
+            until: now.plus(CLOSE_MS_MAX),
+        };
         self.partial = Vec::new();
     }
 

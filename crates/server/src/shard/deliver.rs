@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use weeziq_core::Output;
-use weeziq_core::ids::{ConnId, RoomId, RunId};
 use weeziq_core::ai::model::ModelRequest;
+use weeziq_core::ids::{ConnId, RoomId, RunId};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member};
 
@@ -26,7 +26,7 @@ impl Shard {
                     run.abort();
                 }
             }
-            Output::Relay { room, input } => self.to_room(room, *input),
+            Output::Relay { room, input } => self.tell_room(room, *input),
             output => {
                 if let Source::Room(slot) = source {
                     self.carry_out_in_room(slot, output);
@@ -54,7 +54,10 @@ impl Shard {
     }
 
     fn ask_model(&mut self, room: RoomId, run: RunId, request: ModelRequest) {
-        let task = self.environment.asker.ask(self.shards.clone(), room, run, request);
+        let task = self
+            .environment
+            .asker
+            .ask(self.shards.clone(), room, run, request);
         self.runs.insert(run, task);
     }
 
@@ -108,13 +111,23 @@ impl Shard {
     /// Copies what a connection's rooms have said in this turn into its own queue, so that what comes now comes after.
     fn catch_up(&mut self, slot: usize) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(slot) else { return };
-        let Link::Socket(socket) = &mut conn.link else { return };
+        let Some(conn) = self.conns.get_mut(slot) else {
+            return;
+        };
+        let Link::Socket(socket) = &mut conn.link else {
+            return;
+        };
         for (room, seat) in &conn.seats {
-            let Some(room) = self.rooms.get_mut(*room as usize) else { continue };
+            let Some(room) = self.rooms.get_mut(*room as usize) else {
+                continue;
+            };
             let all_volatile = room.audience.all_volatile;
             if let Some(frames) = room.audience.hear(*seat as usize) {
-                let weight = if all_volatile { Weight::Volatile } else { Weight::Durable };
+                let weight = if all_volatile {
+                    Weight::Volatile
+                } else {
+                    Weight::Durable
+                };
                 socket.push(frames, weight, now);
             }
         }
@@ -125,7 +138,9 @@ impl Shard {
         if let Some((conn, seat)) = except {
             self.hear_so_far(slot, conn, seat);
         }
-        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let Some(room) = self.rooms.get_mut(slot) else {
+            return;
+        };
         let audience = &mut room.audience;
         if audience.seats.is_empty() {
             return;
@@ -154,10 +169,16 @@ impl Shard {
     }
 
     fn send_elsewhere(&mut self, slot: usize, conn: ConnId, seat: usize) {
-        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let Some(room) = self.rooms.get_mut(slot) else {
+            return;
+        };
         let is_volatile = room.audience.all_volatile;
         if let Some(frames) = room.audience.hear(seat) {
-            let message = Message::Frames { to: vec![conn], frames: frames.into(), is_volatile };
+            let message = Message::Frames {
+                to: vec![conn],
+                frames: frames.into(),
+                is_volatile,
+            };
             self.shards.send(split(conn).0, message);
         }
     }
@@ -165,22 +186,34 @@ impl Shard {
     fn admit(&mut self, slot: usize, conn: ConnId, member: Arc<Member>) {
         let local = self.local(conn);
         // A connection that died while its join waited at the gate is no member; its parting comes behind.
-        let Some(room) = self.rooms.get_mut(slot) else { return };
-        let Some(seat) = room.audience.admit(conn, member) else { return };
+        let Some(room) = self.rooms.get_mut(slot) else {
+            return;
+        };
+        let Some(seat) = room.audience.admit(conn, member) else {
+            return;
+        };
         if let Some(conn) = local.and_then(|local| self.conns.get_mut(local)) {
             conn.seats.push((slot as u32, seat as u32));
         }
     }
 
     fn dismiss(&mut self, slot: usize, conn: ConnId) {
-        let Some(seat) = self.rooms.get(slot).and_then(|room| room.audience.find(conn)) else { return };
+        let Some(seat) = self.rooms.get(slot).and_then(|room| room.audience.find(conn)) else {
+            return;
+        };
         self.hear_so_far(slot, conn, seat);
         if let Some(local) = self.local(conn).and_then(|local| self.conns.get_mut(local)) {
             local.seats.retain(|(room, _)| *room as usize != slot);
         }
-        let Some(room) = self.rooms.get_mut(slot) else { return };
-        let Some((moved, old_seat)) = room.audience.dismiss(seat) else { return };
-        let Some(moved) = self.local(moved).and_then(|moved| self.conns.get_mut(moved)) else { return };
+        let Some(room) = self.rooms.get_mut(slot) else {
+            return;
+        };
+        let Some((moved, old_seat)) = room.audience.dismiss(seat) else {
+            return;
+        };
+        let Some(moved) = self.local(moved).and_then(|moved| self.conns.get_mut(moved)) else {
+            return;
+        };
         for known in &mut moved.seats {
             if *known == (slot as u32, old_seat as u32) {
                 known.1 = seat as u32;
@@ -193,7 +226,8 @@ impl Shard {
         encode(event, None, &mut frame, &mut self.frame_buffers);
         let frame: Arc<[u8]> = frame.into();
         for shard in (0..self.shards.count()).filter(|shard| *shard != self.index) {
-            self.shards.send(shard, Message::Observed { frame: frame.clone() });
+            self.shards
+                .send(shard, Message::Observed { frame: frame.clone() });
         }
         self.show_observers(&frame);
     }
@@ -206,7 +240,11 @@ impl Shard {
     }
 
     pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: &[u8], is_volatile: bool) {
-        let weight = if is_volatile { Weight::Volatile } else { Weight::Durable };
+        let weight = if is_volatile {
+            Weight::Volatile
+        } else {
+            Weight::Durable
+        };
         for conn in to {
             if let Some(slot) = self.local(*conn) {
                 self.push(slot, frames, weight);
@@ -223,7 +261,8 @@ impl Shard {
                 self.flush_room(&mut audience, &mut lost);
                 let mut frames = std::mem::take(&mut audience.frames);
                 frames.clear();
-                if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX {
+                if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX
+                {
                     self.frame_buffers.push(frames);
                 }
                 if let Some(room) = self.rooms.get_mut(slot) {
@@ -232,7 +271,9 @@ impl Shard {
             }
         }
         for slot in std::mem::take(&mut self.dirty_conns) {
-            let Some(conn) = self.conns.get_mut(slot) else { continue };
+            let Some(conn) = self.conns.get_mut(slot) else {
+                continue;
+            };
             conn.is_dirty = false;
             if let Link::Socket(socket) = &mut conn.link
                 && let Err(farewell) = socket.flush()
@@ -251,7 +292,9 @@ impl Shard {
         let mut elsewhere: HashMap<(usize, usize), Vec<ConnId>> = HashMap::new();
         for seat in &mut audience.seats {
             let from = std::mem::take(&mut seat.heard);
-            let Some(frames) = audience.frames.get(from..).filter(|frames| !frames.is_empty()) else { continue };
+            let Some(frames) = audience.frames.get(from..).filter(|frames| !frames.is_empty()) else {
+                continue;
+            };
             let Some(slot) = self.local(seat.conn) else {
                 let (shard, ..) = split(seat.conn);
                 if shard != self.index {
@@ -260,9 +303,17 @@ impl Shard {
                 continue;
             };
             let now = self.now;
-            let Some(conn) = self.conns.get_mut(slot) else { continue };
-            let Link::Socket(socket) = &mut conn.link else { continue };
-            let weight = if audience.all_volatile { Weight::Volatile } else { Weight::Durable };
+            let Some(conn) = self.conns.get_mut(slot) else {
+                continue;
+            };
+            let Link::Socket(socket) = &mut conn.link else {
+                continue;
+            };
+            let weight = if audience.all_volatile {
+                Weight::Volatile
+            } else {
+                Weight::Durable
+            };
             match socket.push_shared(frames, weight, now) {
                 Ok(false) => {}
                 Ok(true) => self.begin_closing(slot),
@@ -272,7 +323,14 @@ impl Shard {
         for ((shard, from), to) in elsewhere {
             let frames: Arc<[u8]> = audience.frames.get(from..).unwrap_or_default().into();
             let is_volatile = audience.all_volatile;
-            self.shards.send(shard, Message::Frames { to, frames, is_volatile });
+            self.shards.send(
+                shard,
+                Message::Frames {
+                    to,
+                    frames,
+                    is_volatile,
+                },
+            );
         }
     }
 

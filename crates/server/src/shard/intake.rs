@@ -15,22 +15,34 @@ use weeziq_core::store::visitors::all_domains;
 use weeziq_core::visitors::{Via, VisitorsInput};
 use weeziq_core::{Caller, Output};
 
+use super::Shard;
 use super::conn::{Conn, Heard, Link, Socket, State};
 use super::mailbox::{Gathering, Message, Newcomer};
 use super::rooms::Source;
-use super::Shard;
 use crate::websocket::frame::{CloseCode, Frame};
 
 impl Shard {
     pub(super) fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer { mut stream, address, session, user_agent, unread, first, settled } = newcomer;
+        let Newcomer {
+            mut stream,
+            address,
+            session,
+            user_agent,
+            unread,
+            first,
+            settled,
+        } = newcomer;
         if self.stopping.is_some() {
             return;
         }
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().register(&mut stream, mio::Token(slot), interest) {
+        if let Err(error) = self
+            .poll
+            .registry()
+            .register(&mut stream, mio::Token(slot), interest)
+        {
             tracing::warn!(%error, "a socket cannot be watched");
             return;
         }
@@ -70,7 +82,13 @@ impl Shard {
             is_dirty: false,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
-        self.dispatch(slot, Request { reply_to: None, command });
+        self.dispatch(
+            slot,
+            Request {
+                reply_to: None,
+                command,
+            },
+        );
     }
 
     /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
@@ -115,8 +133,12 @@ impl Shard {
     fn hear_frames(&mut self, slot: usize, mut bytes: &mut [u8]) {
         loop {
             let now = self.now;
-            let Some(conn) = self.conns.get_mut(slot) else { return };
-            let Link::Socket(socket) = &mut conn.link else { return };
+            let Some(conn) = self.conns.get_mut(slot) else {
+                return;
+            };
+            let Link::Socket(socket) = &mut conn.link else {
+                return;
+            };
             if socket.state != State::Open {
                 return;
             }
@@ -133,7 +155,10 @@ impl Shard {
                         }
                         Some(Frame::Binary) => Some(Received::Refused(Refusal {
                             reply_to: None,
-                            error: ClientError::invalid("frame", "must be text; binary frames are not used here"),
+                            error: ClientError::invalid(
+                                "frame",
+                                "must be text; binary frames are not used here",
+                            ),
                         })),
                         Some(Frame::Ping(payload)) => {
                             socket.push_pong(payload, now);
@@ -143,7 +168,9 @@ impl Shard {
                         Some(Frame::Close(code)) => return self.say_goodbye(slot, code),
                         Some(Frame::Pong) | None => None,
                     };
-                    let Some((_, rest)) = bytes.split_at_mut_checked(len) else { return };
+                    let Some((_, rest)) = bytes.split_at_mut_checked(len) else {
+                        return;
+                    };
                     bytes = rest;
                     received
                 }
@@ -168,14 +195,20 @@ impl Shard {
         if std::mem::replace(&mut socket.settled, true) || socket.has_queue() {
             return None;
         }
-        let Command::Room(room, RoomCommand::Join(_)) = &request.command else { return None };
+        let Command::Room(room, RoomCommand::Join(_)) = &request.command else {
+            return None;
+        };
         Some(self.shards.of(room.as_str())).filter(|shard| *shard != self.index)
     }
 
     fn hand_over(&mut self, slot: usize, shard: usize, first: Request, unread: &[u8]) {
         self.observers.remove(&slot);
-        let Some(conn) = self.conns.try_remove(slot) else { return };
-        let (Link::Socket(mut socket), Some(address)) = (conn.link, conn.address) else { return };
+        let Some(conn) = self.conns.try_remove(slot) else {
+            return;
+        };
+        let (Link::Socket(mut socket), Some(address)) = (conn.link, conn.address) else {
+            return;
+        };
         if let Err(error) = self.poll.registry().deregister(&mut socket.stream) {
             tracing::warn!(%error, "a socket cannot be handed over");
             return;
@@ -193,20 +226,41 @@ impl Shard {
     }
 
     fn dispatch(&mut self, slot: usize, request: Request) {
-        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else { return };
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
+            return;
+        };
         if !conn.session.observes() {
             self.observers.remove(&slot);
         }
-        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: request.reply_to };
+        let caller = Caller {
+            conn: id,
+            socket: conn.session.socket,
+            reply_to: request.reply_to,
+        };
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
-            Command::Room(room, command) => self.to_room(room, RoomInput::Command { from: caller, command }),
+            Command::Room(room, command) => self.tell_room(
+                room,
+                RoomInput::Command {
+                    from: caller,
+                    command,
+                },
+            ),
             Command::Visitors(domain, command) => {
                 let via = match &conn.link {
-                    Link::Socket(_) => Via::Connection { user_agent: conn.user_agent.clone() },
+                    Link::Socket(_) => Via::Connection {
+                        user_agent: conn.user_agent.clone(),
+                    },
                     Link::Request(_) => Via::Request,
                 };
-                self.to_visitors(domain, VisitorsInput::Command { from: caller, via, command });
+                self.tell_visitors(
+                    domain,
+                    VisitorsInput::Command {
+                        from: caller,
+                        via,
+                        command,
+                    },
+                );
             }
             Command::AllDomainStats => self.gather(caller),
             Command::Ask(conversation, ask) => self.take_question(slot, caller, conversation, ask),
@@ -216,7 +270,9 @@ impl Shard {
     /// Requests over HTTP have met the limit of their address at the door.
     fn take_question(&mut self, slot: usize, caller: Caller, conversation: Option<RoomId>, ask: Ask) {
         let address = self.conns.get(slot).and_then(|conn| conn.address);
-        let admitted = address.map_or(Ok(()), |address| self.environment.addresses.admit(address, self.now));
+        let admitted = address.map_or(Ok(()), |address| {
+            self.environment.addresses.admit(address, self.now)
+        });
         if let Err(retry_after_ms) = admitted {
             let error = ClientError::rate_limited("AI requests from this address", retry_after_ms);
             let event = Event::error(&error, self.now);
@@ -224,7 +280,7 @@ impl Shard {
         }
         let conversation =
             conversation.unwrap_or_else(|| RoomId::of_visitor("connection", caller.socket.as_str()));
-        self.to_room(conversation, RoomInput::Ask { from: caller, ask });
+        self.tell_room(conversation, RoomInput::Ask { from: caller, ask });
     }
 
     fn gather(&mut self, caller: Caller) {
@@ -254,20 +310,35 @@ impl Shard {
         }
     }
 
-    fn present_domains(&self) -> impl Iterator<Item = (DomainId, weeziq_core::protocol::event::DomainSummary)> {
+    fn present_domains(
+        &self,
+    ) -> impl Iterator<Item = (DomainId, weeziq_core::protocol::event::DomainSummary)> {
         let present = self.domains.iter().filter_map(|(_, slot)| slot.visitors.as_ref());
         present.map(|visitors| (visitors.id().clone(), visitors.summary()))
     }
 
     /// Through the gate, as everything, so that replies come in the order of their causes.
     pub(super) fn answer(&mut self, to: Caller, event: Event) {
-        let output = Output::Reply { to: to.conn, reply_to: to.reply_to, event };
-        self.gate.open.push(super::rooms::Held { source: Source::Host, output });
+        let output = Output::Reply {
+            to: to.conn,
+            reply_to: to.reply_to,
+            event,
+        };
+        self.gate.open.push(super::rooms::Held {
+            source: Source::Host,
+            output,
+        });
     }
 
     fn refuse(&mut self, slot: usize, refusal: Refusal) {
-        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else { return };
-        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
+            return;
+        };
+        let caller = Caller {
+            conn: id,
+            socket: conn.session.socket,
+            reply_to: refusal.reply_to,
+        };
         self.answer(caller, Event::error(&refusal.error, self.now));
     }
 
@@ -292,15 +363,17 @@ impl Shard {
 
     /// Tells all that it joined that a connection is gone.
     pub(super) fn part(&mut self, slot: usize, how: Farewell) {
-        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else { return };
+        let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else {
+            return;
+        };
         let rooms = conn.session.take_rooms();
         let visits = conn.session.take_visits();
         self.observers.remove(&slot);
         for room in rooms {
-            self.to_room(room, RoomInput::Disconnected { conn: id, how });
+            self.tell_room(room, RoomInput::Disconnected { conn: id, how });
         }
         for (domain, visitor) in visits {
-            self.to_visitors(domain, VisitorsInput::Disconnected { conn: id, visitor });
+            self.tell_visitors(domain, VisitorsInput::Disconnected { conn: id, visitor });
         }
     }
 

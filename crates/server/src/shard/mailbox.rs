@@ -22,15 +22,35 @@ pub(crate) enum Message {
     /// A connection to own from here on.
     Adopt(Box<Newcomer>),
     /// One question over HTTP; its events go to `events` until the answer is whole.
-    Request { command: Command, socket: SocketId, events: mpsc::Sender<Event> },
-    Room { room: RoomId, input: RoomInput },
-    Visitors { domain: DomainId, input: VisitorsInput },
+    Request {
+        command: Command,
+        socket: SocketId,
+        events: mpsc::Sender<Event>,
+    },
+    Room {
+        room: RoomId,
+        input: RoomInput,
+    },
+    Visitors {
+        domain: DomainId,
+        input: VisitorsInput,
+    },
     /// For a connection of yours, from a room elsewhere.
-    Reply { to: ConnId, reply_to: Option<Box<str>>, event: Event },
+    Reply {
+        to: ConnId,
+        reply_to: Option<Box<str>>,
+        event: Event,
+    },
     /// Encoded frames for connections of yours, from a room elsewhere.
-    Frames { to: Vec<ConnId>, frames: Arc<[u8]>, is_volatile: bool },
+    Frames {
+        to: Vec<ConnId>,
+        frames: Arc<[u8]>,
+        is_volatile: bool,
+    },
     /// A frame for every connection of yours that watches visitors.
-    Observed { frame: Arc<[u8]> },
+    Observed {
+        frame: Arc<[u8]>,
+    },
     Summarise(Arc<Gathering>),
     /// What was committed before the request for it is on disk now.
     Synced(Result<(), SqlError>),
@@ -59,7 +79,10 @@ pub(crate) struct Gathering {
 
 impl Gathering {
     pub(crate) fn new(caller: Caller, shards: usize) -> Self {
-        Self { caller, state: Mutex::new((shards, BTreeMap::new())) }
+        Self {
+            caller,
+            state: Mutex::new((shards, BTreeMap::new())),
+        }
     }
 
     /// Adds one shard's part. The last one gets the whole.
@@ -67,7 +90,10 @@ impl Gathering {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1.extend(part);
         state.0 -= 1;
-        (state.0 == 0).then(|| Event::AllDomainStats { stats: std::mem::take(&mut state.1), timestamp: now })
+        (state.0 == 0).then(|| Event::AllDomainStats {
+            stats: std::mem::take(&mut state.1),
+            timestamp: now,
+        })
     }
 }
 
@@ -90,8 +116,18 @@ impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> (Self, Inbox) {
         let (sender, receiver) = channel();
         let ringing = Arc::new(AtomicBool::new(false));
-        let mailbox = Self { queue: sender, waker: Arc::new(waker), ringing: ringing.clone() };
-        (mailbox, Inbox { queue: receiver, ringing })
+        let mailbox = Self {
+            queue: sender,
+            waker: Arc::new(waker),
+            ringing: ringing.clone(),
+        };
+        (
+            mailbox,
+            Inbox {
+                queue: receiver,
+                ringing,
+            },
+        )
     }
 
     /// A shard that has stopped takes nothing any more; what was meant for it is lost with its connections.

@@ -118,7 +118,13 @@ impl Foundation {
         weeziq_core::store::open(&mut store, wall_clock())
             .and_then(|()| store.commit())
             .map_err(|error| format!("{shown}: {error}"))?;
-        Ok(Self { mailbox, inbox, poll, store, database })
+        Ok(Self {
+            mailbox,
+            inbox,
+            poll,
+            store,
+            database,
+        })
     }
 }
 
@@ -129,7 +135,13 @@ impl Shard {
         shards: Shards,
         environment: Arc<Environment>,
     ) -> Result<Self, SqlError> {
-        let Foundation { mailbox, inbox, poll, store, database } = foundation;
+        let Foundation {
+            mailbox,
+            inbox,
+            poll,
+            store,
+            database,
+        } = foundation;
         let now = wall_clock();
         let mut shard = Self {
             index,
@@ -231,11 +243,19 @@ impl Shard {
     fn take_message(&mut self, message: Message) {
         match message {
             Message::Adopt(newcomer) => self.adopt(*newcomer),
-            Message::Request { command, socket, events } => self.take_request(command, socket, events),
-            Message::Room { room, input } => self.to_room(room, input),
-            Message::Visitors { domain, input } => self.to_visitors(domain, input),
+            Message::Request {
+                command,
+                socket,
+                events,
+            } => self.take_request(command, socket, events),
+            Message::Room { room, input } => self.tell_room(room, input),
+            Message::Visitors { domain, input } => self.tell_visitors(domain, input),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
-            Message::Frames { to, frames, is_volatile } => self.deliver_remote(&to, &frames, is_volatile),
+            Message::Frames {
+                to,
+                frames,
+                is_volatile,
+            } => self.deliver_remote(&to, &frames, is_volatile),
             Message::Observed { frame } => self.show_observers(&frame),
             Message::Summarise(gathering) => self.summarise(&gathering),
             Message::Synced(synced) => self.synced(synced),
@@ -294,8 +314,12 @@ impl Shard {
     fn keep_alive(&mut self) {
         let mut gone = Vec::new();
         for slot in (self.ticks % SWEEP_TICKS..self.conns.capacity()).step_by(SWEEP_TICKS) {
-            let Some(conn) = self.conns.get_mut(slot) else { continue };
-            let Link::Socket(socket) = &mut conn.link else { continue };
+            let Some(conn) = self.conns.get_mut(slot) else {
+                continue;
+            };
+            let Link::Socket(socket) = &mut conn.link else {
+                continue;
+            };
             if self.now.since(socket.heard_at) >= weeziq_core::limits::SILENCE_MS_MAX {
                 gone.push(slot);
             } else if socket.ping_if_due(self.now) {
@@ -331,7 +355,11 @@ impl Shard {
         for slot in 0..self.conns.capacity() {
             match self.conns.get_mut(slot).map(|conn| &mut conn.link) {
                 Some(Link::Socket(socket)) if socket.state == State::Open => {
-                    self.close_socket(slot, crate::websocket::frame::CloseCode::GOING_AWAY, "restarting; reconnect");
+                    self.close_socket(
+                        slot,
+                        crate::websocket::frame::CloseCode::GOING_AWAY,
+                        "restarting; reconnect",
+                    );
                 }
                 Some(Link::Request(_)) => self.drop_conn(slot),
                 _ => {}
@@ -344,12 +372,17 @@ impl Shard {
     /// The slot of a connection, if it is ours and still the same.
     fn local(&self, id: ConnId) -> Option<usize> {
         let (shard, generation, slot) = split(id);
-        let conn = self.conns.get(slot).filter(|conn| conn.generation == generation)?;
+        let conn = self
+            .conns
+            .get(slot)
+            .filter(|conn| conn.generation == generation)?;
         (shard == self.index).then_some(conn).map(|_| slot)
     }
 
     fn id_of(&self, slot: usize) -> Option<ConnId> {
-        self.conns.get(slot).map(|conn| join(self.index, conn.generation, slot))
+        self.conns
+            .get(slot)
+            .map(|conn| join(self.index, conn.generation, slot))
     }
 
     fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
@@ -369,7 +402,11 @@ fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
 }
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
-    ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
+    (
+        (id >> 56) as usize,
+        ((id >> 32) & 0x00FF_FFFF) as u32,
+        (id & 0xFFFF_FFFF) as usize,
+    )
 }
 
 pub(crate) fn wall_clock() -> UnixMs {

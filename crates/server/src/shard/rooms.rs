@@ -87,7 +87,7 @@ impl Pending {
 const IDLE_MS: i64 = 60_000;
 
 impl Shard {
-    pub(super) fn to_room(&mut self, id: RoomId, input: RoomInput) {
+    pub(super) fn tell_room(&mut self, id: RoomId, input: RoomInput) {
         let shard = self.shards.of(id.as_str());
         if shard != self.index {
             return self.shards.send(shard, Message::Room { room: id, input });
@@ -110,17 +110,32 @@ impl Shard {
     fn handle_room(&mut self, slot: usize, input: RoomInput) -> Result<(), SqlError> {
         let moment = self.context();
         self.open_room(slot)?;
-        let Some(room_slot) = self.rooms.get_mut(slot) else { return Ok(()) };
-        let Some(room) = &mut room_slot.room else { return Ok(()) };
+        let Some(room_slot) = self.rooms.get_mut(slot) else {
+            return Ok(());
+        };
+        let Some(room) = &mut room_slot.room else {
+            return Ok(());
+        };
         self.pending.rooms.push(slot);
         let mut outputs = Vec::new();
-        room.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
+        room.handle(
+            context_of(&self.environment.policy, moment),
+            input,
+            &mut self.store,
+            &mut outputs,
+        )?;
         if !room_slot.is_idling && room.is_idle(moment.0) {
             room_slot.is_idling = true;
-            let timer = Timer::Room { slot, generation: room_slot.generation };
+            let timer = Timer::Room {
+                slot,
+                generation: room_slot.generation,
+            };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
-        let held = |output| Held { source: Source::Room(slot), output };
+        let held = |output| Held {
+            source: Source::Room(slot),
+            output,
+        };
         self.gate.open.extend(outputs.into_iter().map(held));
         Ok(())
     }
@@ -143,13 +158,24 @@ impl Shard {
 
     /// From its rows and its connections: those whom it has admitted, and those whose admission waits at the gate.
     fn open_room(&mut self, slot: usize) -> Result<(), SqlError> {
-        let Some(room_slot) = self.rooms.get_mut(slot) else { return Ok(()) };
+        let Some(room_slot) = self.rooms.get_mut(slot) else {
+            return Ok(());
+        };
         if room_slot.room.is_some() {
             return Ok(());
         }
-        let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
+        let seats = room_slot
+            .audience
+            .seats
+            .iter()
+            .map(|seat| (seat.conn, seat.member.clone()));
         let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
-        for held in self.gate.pending().iter().filter(|held| held.source == Source::Room(slot)) {
+        for held in self
+            .gate
+            .pending()
+            .iter()
+            .filter(|held| held.source == Source::Room(slot))
+        {
             match &held.output {
                 Output::Admit { conn, member } => drop(members.insert(*conn, member.clone())),
                 Output::Dismiss { conn } => drop(members.remove(conn)),
@@ -160,7 +186,7 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn to_visitors(&mut self, id: DomainId, input: VisitorsInput) {
+    pub(super) fn tell_visitors(&mut self, id: DomainId, input: VisitorsInput) {
         let shard = self.shards.of(id.as_str());
         if shard != self.index {
             return self.shards.send(shard, Message::Visitors { domain: id, input });
@@ -181,31 +207,55 @@ impl Shard {
 
     fn handle_visitors(&mut self, slot: usize, input: VisitorsInput) -> Result<(), SqlError> {
         let moment = self.context();
-        let Some(domain) = self.domains.get_mut(slot) else { return Ok(()) };
+        let Some(domain) = self.domains.get_mut(slot) else {
+            return Ok(());
+        };
         domain.note_claim(&input);
         let visitors = match &mut domain.visitors {
             Some(visitors) => visitors,
             empty => {
                 let claims = domain.claims.iter();
                 let claims = claims.flat_map(|(conn, visitors)| visitors.iter().map(|v| (*conn, v.clone())));
-                empty.insert(Visitors::open(domain.id.clone(), claims, moment.0, &mut self.store)?)
+                empty.insert(Visitors::open(
+                    domain.id.clone(),
+                    claims,
+                    moment.0,
+                    &mut self.store,
+                )?)
             }
         };
         self.pending.domains.push(slot);
         let mut outputs = Vec::new();
-        visitors.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
+        visitors.handle(
+            context_of(&self.environment.policy, moment),
+            input,
+            &mut self.store,
+            &mut outputs,
+        )?;
         if !domain.is_idling && visitors.is_idle() {
             domain.is_idling = true;
-            let timer = Timer::Domain { slot, generation: domain.generation };
+            let timer = Timer::Domain {
+                slot,
+                generation: domain.generation,
+            };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
         for output in outputs {
             match output {
                 // Due times need no gate, and they are the one output that must know its domain.
                 Output::WakeAt(at) => {
-                    self.timers.push(Reverse((at, Timer::Domain { slot, generation: domain.generation })));
+                    self.timers.push(Reverse((
+                        at,
+                        Timer::Domain {
+                            slot,
+                            generation: domain.generation,
+                        },
+                    )));
                 }
-                output => self.gate.open.push(Held { source: Source::Domain, output }),
+                output => self.gate.open.push(Held {
+                    source: Source::Domain,
+                    output,
+                }),
             }
         }
         Ok(())
@@ -231,14 +281,20 @@ impl Shard {
     /// whenever somebody asks.
     pub(super) fn wake_present_domains(&mut self) -> Result<(), SqlError> {
         for domain in visitors::domains_with_visitors(&mut self.store)? {
-            self.to_visitors(domain, VisitorsInput::Alarm);
+            self.tell_visitors(domain, VisitorsInput::Alarm);
         }
         self.store.commit()
     }
 
     pub(super) fn arm_room(&mut self, slot: usize, at: UnixMs) {
         if let Some(room) = self.rooms.get(slot) {
-            self.timers.push(Reverse((at, Timer::Room { slot, generation: room.generation })));
+            self.timers.push(Reverse((
+                at,
+                Timer::Room {
+                    slot,
+                    generation: room.generation,
+                },
+            )));
         }
     }
 
@@ -252,13 +308,16 @@ impl Shard {
                 Timer::Room { slot, generation } => {
                     let id = self.rooms.get(slot).filter(|room| room.generation == generation);
                     if let Some(id) = id.map(|room| room.id.clone()) {
-                        self.to_room(id, RoomInput::Alarm);
+                        self.tell_room(id, RoomInput::Alarm);
                     }
                 }
                 Timer::Domain { slot, generation } => {
-                    let id = self.domains.get(slot).filter(|domain| domain.generation == generation);
+                    let id = self
+                        .domains
+                        .get(slot)
+                        .filter(|domain| domain.generation == generation);
                     if let Some(id) = id.map(|domain| domain.id.clone()) {
-                        self.to_visitors(id, VisitorsInput::Alarm);
+                        self.tell_visitors(id, VisitorsInput::Alarm);
                     }
                 }
             }
@@ -281,7 +340,13 @@ impl Shard {
 
     fn evict_room(&mut self, slot: usize, generation: u32) {
         let now = self.now;
-        let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else { return };
+        let Some(room) = self
+            .rooms
+            .get_mut(slot)
+            .filter(|room| room.generation == generation)
+        else {
+            return;
+        };
         room.is_idling = false;
         let is_idle = room.room.as_ref().is_none_or(|room| room.is_idle(now));
         // A sync under way may still hold outputs for this slot.
@@ -290,12 +355,15 @@ impl Shard {
             self.rooms.remove(slot);
         } else if is_idle {
             room.is_idling = true;
-            self.idle.push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
+            self.idle
+                .push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
         }
     }
 
     fn evict_domain(&mut self, slot: usize, generation: u32) {
-        let Some(domain) = self.domains.get_mut(slot).filter(|d| d.generation == generation) else { return };
+        let Some(domain) = self.domains.get_mut(slot).filter(|d| d.generation == generation) else {
+            return;
+        };
         domain.is_idling = false;
         if domain.visitors.as_ref().is_none_or(Visitors::is_idle) && domain.claims.is_empty() {
             self.domain_slots.remove(&domain.id);
@@ -311,15 +379,24 @@ impl Shard {
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);
         for slot in pending.rooms {
-            let Some(room) = self.rooms.get_mut(slot).and_then(|slot| slot.room.take()) else { continue };
+            let Some(room) = self.rooms.get_mut(slot).and_then(|slot| slot.room.take()) else {
+                continue;
+            };
             let outputs = room.abandon(self.now);
-            self.gate.open.extend(outputs.into_iter().map(|output| Held { source: Source::Host, output }));
+            self.gate.open.extend(outputs.into_iter().map(|output| Held {
+                source: Source::Host,
+                output,
+            }));
         }
         for slot in pending.domains {
             if let Some(domain) = self.domains.get_mut(slot) {
                 domain.visitors = None;
-                let timer = Timer::Domain { slot, generation: domain.generation };
-                self.timers.push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
+                let timer = Timer::Domain {
+                    slot,
+                    generation: domain.generation,
+                };
+                self.timers
+                    .push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
             }
         }
         for caller in pending.callers {
@@ -334,9 +411,9 @@ impl Shard {
     pub(super) fn retry_farewells(&mut self) {
         for parting in std::mem::take(&mut self.pending.retried) {
             match parting {
-                Parting::Room(room, conn, how) => self.to_room(room, RoomInput::Disconnected { conn, how }),
+                Parting::Room(room, conn, how) => self.tell_room(room, RoomInput::Disconnected { conn, how }),
                 Parting::Domain(domain, conn, visitor) => {
-                    self.to_visitors(domain, VisitorsInput::Disconnected { conn, visitor });
+                    self.tell_visitors(domain, VisitorsInput::Disconnected { conn, visitor });
                 }
             }
         }
@@ -358,7 +435,11 @@ impl DomainSlot {
                     claimed.push(visitor.clone());
                 }
             }
-            VisitorsInput::Command { from, command: VisitorsCommand::Leave { visitor }, .. } => {
+            VisitorsInput::Command {
+                from,
+                command: VisitorsCommand::Leave { visitor },
+                ..
+            } => {
                 self.drop_claim(from.conn, visitor);
             }
             VisitorsInput::Disconnected { conn, visitor } => self.drop_claim(*conn, visitor),

@@ -65,9 +65,13 @@ impl Fragments {
         &mut self,
         bytes: &'a mut [u8],
     ) -> Result<Option<(usize, Option<Frame<'a>>)>, CloseCode> {
-        let Some(header) = Header::read(bytes)? else { return Ok(None) };
+        let Some(header) = Header::read(bytes)? else {
+            return Ok(None);
+        };
         let end = header.payload_at + header.payload_len;
-        let Some(payload) = bytes.get_mut(header.payload_at..end) else { return Ok(None) };
+        let Some(payload) = bytes.get_mut(header.payload_at..end) else {
+            return Ok(None);
+        };
         unmask(payload, header.mask);
         Ok(Some((end, self.frame(&header, payload)?)))
     }
@@ -81,7 +85,10 @@ impl Fragments {
             opcode if self.0.is_some() || !matches!(opcode, TEXT | BINARY) => Err(CloseCode::PROTOCOL),
             opcode if header.is_final => whole(opcode == TEXT, Cow::Borrowed(payload)).map(Some),
             opcode => {
-                self.0 = Some(Box::new(Started { is_text: opcode == TEXT, bytes: payload.to_vec() }));
+                self.0 = Some(Box::new(Started {
+                    is_text: opcode == TEXT,
+                    bytes: payload.to_vec(),
+                }));
                 Ok(None)
             }
         }
@@ -137,16 +144,16 @@ struct Header {
 
 impl Header {
     fn read(bytes: &[u8]) -> Result<Option<Self>, CloseCode> {
-        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        let [first, second, rest @ ..] = bytes else {
+            return Ok(None);
+        };
         let (opcode, is_final) = (first & 0x0F, first & FIN != 0);
         if first & RESERVED != 0 || second & MASKED == 0 || !matches!(opcode, 0x0..=0x2 | 0x8..=0xA) {
             return Err(CloseCode::PROTOCOL);
         }
         let (payload_len, len_bytes) = match (second & !MASKED, rest) {
             (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 2),
-            (127, [a, b, c, d, e, f, g, h, ..]) => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8)
-            }
+            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 8),
             (126 | 127, _) => return Ok(None),
             (len, _) => (u64::from(len), 0),
         };
@@ -156,7 +163,9 @@ impl Header {
         if payload_len > FRAME_BYTES_MAX as u64 {
             return Err(CloseCode::TOO_BIG);
         }
-        let mask = rest.get(len_bytes..len_bytes + 4).and_then(|mask| <[u8; 4]>::try_from(mask).ok());
+        let mask = rest
+            .get(len_bytes..len_bytes + 4)
+            .and_then(|mask| <[u8; 4]>::try_from(mask).ok());
         let Some(mask) = mask else { return Ok(None) };
         Ok(Some(Self {
             is_final,
@@ -169,7 +178,9 @@ impl Header {
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let mask8 = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
+    let mask8 = u64::from_ne_bytes([
+        mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3],
+    ]);
     let mut eights = payload.chunks_exact_mut(8);
     for eight in &mut eights {
         if let Ok(word) = <[u8; 8]>::try_from(&*eight) {
@@ -219,12 +230,17 @@ fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
 
 /// Where the last of our frames that begins at or before `at` begins, in bytes that begin with a frame.
 pub(crate) fn boundary_before(frames: &[u8], at: usize) -> usize {
-    boundaries(frames).take_while(|start| *start <= at).last().unwrap_or(0)
+    boundaries(frames)
+        .take_while(|start| *start <= at)
+        .last()
+        .unwrap_or(0)
 }
 
 /// Where the first of our frames that begins at or after `at` begins: where something else may be put in between.
 pub(crate) fn boundary_after(frames: &[u8], at: usize) -> usize {
-    boundaries(frames).find(|start| *start >= at).unwrap_or(frames.len())
+    boundaries(frames)
+        .find(|start| *start >= at)
+        .unwrap_or(frames.len())
 }
 
 /// Where each frame begins, and where the last one ends.

@@ -1,0 +1,203 @@
+//! HTTP: the routes, and what holds for all of them.
+
+mod ai;
+mod errors;
+mod origins;
+mod pages;
+mod upgrade;
+mod visitors;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::sync::mpsc;
+use weeziq_core::access::origins::Origins;
+use weeziq_core::ids::SocketId;
+use weeziq_core::limits::FRAME_BYTES_MAX;
+use weeziq_core::protocol::command::Command;
+use weeziq_core::protocol::error::{ClientError, ErrorCode};
+use weeziq_core::protocol::event::Event;
+
+use crate::shard::mailbox::{Message, Shards};
+use crate::shard::{Environment, wall_clock};
+use errors::Refused;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) shards: Shards,
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) origins: Arc<Origins>,
+    pub(crate) trusted_proxies: Arc<[IpAddr]>,
+}
+
+/// Where a request came from, as the listener saw it.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub(crate) IpAddr);
+
+/// Events that one request may be behind before its reader counts as gone.
+const EVENTS_WAITING_MAX: usize = 1024;
+/// A shard that has not answered by then is not ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(root))
+        .route("/ws", get(upgrade::web_socket))
+        .route("/ai/chat", post(ai::chat))
+        .route("/ai/stream", post(ai::stream))
+        .route("/visitors/add", post(visitors::add))
+        .route("/visitors/activity", post(visitors::activity))
+        .route("/visitors/remove", post(visitors::remove))
+        .route("/stats/domain/{domain}", get(visitors::stats))
+        .route("/stats/domains", get(visitors::all_stats))
+        .route("/start.js", get(pages::script))
+        .route("/start.css", get(pages::style))
+        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/readyz", get(ready))
+        .fallback(errors::no_such_route)
+        .method_not_allowed_fallback(errors::no_such_method)
+        .layer(middleware::from_fn_with_state(app.clone(), origins::check))
+        .with_state(app)
+}
+
+/// Machines get JSON, browsers the start page, and applications configured with the bare host their WebSocket.
+async fn root(State(app): State<App>, request: Request) -> Response {
+    if crate::websocket::handshake::is_upgrade(request.headers()) {
+        return upgrade::web_socket(State(app), request).await;
+    }
+    if accepts(request.headers(), "text/html") {
+        return pages::start();
+    }
+    Json(json!({
+        "status": "ok",
+        "message": "WeeziQ is running",
+        "timestamp": wall_clock(),
+        "version": env!("CARGO_PKG_VERSION"),
+    }))
+    .into_response()
+}
+
+/// Every shard has to turn its loop, and with it its storage.
+async fn ready(State(app): State<App>) -> Response {
+    let mut answers = Vec::new();
+    for shard in 0..app.shards.count() {
+        answers.push(app.ask(shard, Command::Ping));
+    }
+    let all = async {
+        for mut events in answers {
+            events.recv().await?;
+        }
+        Some(())
+    };
+    match tokio::time::timeout(READY_WITHIN, all).await {
+        Ok(Some(())) => Json(json!({ "status": "ready" })).into_response(),
+        _ => Refused(ClientError::unavailable()).into_response(),
+    }
+}
+
+impl App {
+    /// Puts a question to a shard. Its events come until the answer is whole.
+    fn ask(&self, shard: usize, command: Command) -> mpsc::Receiver<Event> {
+        let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
+        self.shards.send(
+            shard,
+            Message::Request {
+                command,
+                socket: socket_id(),
+                events: sender,
+            },
+        );
+        receiver
+    }
+
+    /// The single answer to a question.
+    async fn answer(&self, shard: usize, command: Command) -> Result<Event, Refused> {
+        match self.ask(shard, command).recv().await {
+            Some(Event::Error {
+                code,
+                message,
+                retry_after_ms,
+                ..
+            }) => Err(Refused(ClientError {
+                code,
+                message: String::from(message).into(),
+                retry_after_ms,
+            })),
+            Some(event) => Ok(event),
+            None => Err(Refused(ClientError::unavailable())),
+        }
+    }
+
+    /// The visitor's own address: the last one in the chain that is no proxy of ours.
+    fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
+        let forwarded = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let chain: Vec<IpAddr> = forwarded
+            .flat_map(|value| value.split(','))
+            .filter_map(|address| address.trim().parse().ok())
+            .chain([peer.0])
+            .collect();
+        let is_proxy = |address: &&IpAddr| self.trusted_proxies.contains(address);
+        chain
+            .iter()
+            .rev()
+            .find(|address| !is_proxy(address))
+            .or(chain.first())
+            .copied()
+            .unwrap_or(peer.0)
+    }
+}
+
+fn socket_id() -> SocketId {
+    let mut bytes = [0; 16];
+    // Without randomness from the system nothing here could be started in the first place.
+    let filled = getrandom::fill(&mut bytes);
+    debug_assert!(filled.is_ok(), "the system has randomness");
+    SocketId::from_entropy(u128::from_ne_bytes(bytes))
+}
+
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let accepted = headers
+        .get_all("accept")
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
+}
+
+/// A body of JSON text, at most as large as a frame.
+async fn text(body: Body) -> Result<String, Refused> {
+    let bytes = axum::body::to_bytes(body, FRAME_BYTES_MAX).await.map_err(|_| {
+        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+        Refused(ClientError::new(ErrorCode::TooLarge, why))
+    })?;
+    String::from_utf8(bytes.into())
+        .map_err(|_| Refused(ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8")))
+}
+
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS && headers.contains_key("access-control-request-method")
+}
+
+/// A reply that should have been another kind of event: our own mistake.
+fn unexpected() -> Response {
+    tracing::error!("a shard answered with an event that the route does not know");
+    let error = ClientError::new(
+        ErrorCode::Internal,
+        "this should not have happened; it is in the log",
+    );
+    (StatusCode::INTERNAL_SERVER_ERROR, Refused(error)).into_response()
+}

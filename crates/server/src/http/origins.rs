@@ -1,0 +1,66 @@
+//! Cross-origin rules, for every route and for the handshake.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use weeziq_core::protocol::error::{ClientError, ErrorCode};
+
+use super::errors::Refused;
+use super::{App, is_preflight};
+
+/// How long a browser may keep a preflight's answer: Chromium's own limit.
+const PREFLIGHT_SECONDS: &str = "7200";
+
+pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    let Some(origin) = headers.get(header::ORIGIN).cloned() else {
+        return next.run(request).await;
+    };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if !origin
+        .to_str()
+        .is_ok_and(|origin| app.origins.allow(Some(origin), host))
+    {
+        let error = ClientError::new(
+            ErrorCode::Forbidden,
+            "this origin is not allowed; add it to ALLOWED_ORIGINS",
+        );
+        return vary(Refused(error).into_response());
+    }
+    let response = match is_preflight(request.method(), headers) {
+        true => StatusCode::NO_CONTENT.into_response(),
+        false => next.run(request).await,
+    };
+    allow(response, origin)
+}
+
+fn allow(mut response: Response, origin: HeaderValue) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+        HeaderValue::from_static("true"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("Content-Type, Authorization"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_MAX_AGE,
+        HeaderValue::from_static(PREFLIGHT_SECONDS),
+    );
+    vary(response)
+}
+
+/// The answer depends on who asks, and a cache in between must know.
+fn vary(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Origin"));
+    response
+}

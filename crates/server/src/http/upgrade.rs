@@ -1,0 +1,115 @@
+//! From an HTTP request to a socket that a shard owns.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use weeziq_core::ids::RoomId;
+use weeziq_core::protocol::error::{ClientError, ErrorCode};
+use weeziq_core::session::Session;
+
+use super::errors::Refused;
+use super::{App, Peer, socket_id};
+use crate::shard::mailbox::{Message, Newcomer};
+use crate::websocket::handshake;
+
+/// A longer header is cut before it is kept.
+const USER_AGENT_BYTES_MAX: usize = 512;
+
+pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> Response {
+    if !handshake::is_upgrade(request.headers()) {
+        let error = ClientError::invalid("Upgrade", "is required: this address speaks WebSocket");
+        let upgrade = [(header::UPGRADE, HeaderValue::from_static("websocket"))];
+        return (StatusCode::UPGRADE_REQUIRED, upgrade, Refused(error)).into_response();
+    }
+    let accepted = match handshake::accept(request.method(), request.headers()) {
+        Ok(accepted) => accepted,
+        Err((status, why)) => {
+            return (status, Refused(ClientError::new(ErrorCode::InvalidRequest, why))).into_response();
+        }
+    };
+    let default_room = match room_of(request.uri()) {
+        Ok(room) => room,
+        Err(error) => return Refused(error).into_response(),
+    };
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return super::unexpected();
+    };
+    let user_agent = request
+        .headers()
+        .get(header::USER_AGENT)
+        .and_then(|value| value.to_str().ok());
+    let user_agent =
+        user_agent.and_then(|value| value.get(..value.floor_char_boundary(USER_AGENT_BYTES_MAX)));
+    let newcomer = Arrival {
+        address: app.address(peer, request.headers()),
+        user_agent: user_agent.map(Arc::from),
+        default_room,
+    };
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        match upgrade.await {
+            Ok(upgraded) => newcomer.hand_over(&app, upgraded),
+            Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
+        }
+    });
+    let headers = [
+        (header::CONNECTION, HeaderValue::from_static("Upgrade")),
+        (header::UPGRADE, HeaderValue::from_static("websocket")),
+        (header::SEC_WEBSOCKET_ACCEPT, accepted),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+}
+
+struct Arrival {
+    address: std::net::IpAddr,
+    user_agent: Option<Arc<str>>,
+    default_room: Option<RoomId>,
+}
+
+impl Arrival {
+    fn hand_over(self, app: &App, upgraded: Upgraded) {
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            tracing::error!("an upgraded connection is no TCP stream");
+            return;
+        };
+        // Taken out of this runtime's poll; from here on a shard's watches it.
+        let stream = match parts.io.into_inner().into_std() {
+            Ok(stream) => mio::net::TcpStream::from_std(stream),
+            Err(error) => return tracing::warn!(%error, "a socket cannot be handed over"),
+        };
+        let shard = self
+            .default_room
+            .as_ref()
+            .map_or(0, |room| app.shards.of(room.as_str()));
+        let newcomer = Newcomer {
+            stream,
+            address: self.address,
+            session: Session::new(socket_id(), self.default_room),
+            user_agent: self.user_agent,
+            first: None,
+            unread: parts.read_buf.into(),
+            settled: false,
+        };
+        app.shards.send(shard, Message::Adopt(Box::new(newcomer)));
+    }
+}
+
+fn room_of(uri: &Uri) -> Result<Option<RoomId>, ClientError> {
+    let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let pairs = query
+        .map_err(|_| ClientError::invalid("query", "must be UTF-8"))?
+        .0;
+    let named = pairs
+        .into_iter()
+        .find(|(name, value)| name == "roomId" && !value.is_empty());
+    let Some((_, room)) = named else { return Ok(None) };
+    let parsed =
+        RoomId::parse(&room).ok_or_else(|| ClientError::invalid("roomId", weeziq_core::ids::ID_RULE));
+    parsed.map(Some)
+}

@@ -1,0 +1,251 @@
+//! Starting, serving, stopping.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+use weeziq_core::Policy;
+use weeziq_core::access::rate::Quota;
+
+use crate::ai::Asker;
+use crate::ai::limiter::AddressLimiter;
+use crate::http::{App, Peer, router};
+use crate::settings::Settings;
+use crate::shard::mailbox::{Message, Shards};
+use crate::shard::{Environment, Foundation, Shard};
+use crate::store::{Checkpointer, DataDir};
+
+/// Connections that have not become sockets yet; more of them wait in the listener's queue.
+const HTTP_CONNECTIONS_MAX: usize = 4_096;
+const BACKLOG: u32 = 4_096;
+/// A peer that has not sent its request's head by then is let go.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// Requests under way have so long to end before the shards stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(settings: &Settings) -> Result<(), String> {
+    // Fails only if a provider was installed before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let data = DataDir::open(&settings.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
+        .enable_all()
+        .build()
+        .map_err(|error| format!("no threads: {error}"))?;
+    let environment = Arc::new(Environment {
+        policy: Policy {
+            models: settings.models(),
+            context_messages: settings.ai_context_messages.into(),
+            ai_per_user: Quota::per_minute(settings.ai_per_user_per_min),
+        },
+        events: settings.events(),
+        durability: settings.durability,
+        asker: Asker::new(runtime.handle().clone(), settings)?,
+        addresses: Arc::new(AddressLimiter::new(Quota::per_minute(settings.ai_per_ip_per_min))),
+    });
+    // Before anything is written, so that a port in use leaves no trace.
+    let listener = runtime.block_on(async { listen(SocketAddr::new(settings.host(), settings.port)) })?;
+    let (shards, threads) = start_shards(&data, settings.shards(), &environment)?;
+    let app = App {
+        shards: shards.clone(),
+        environment,
+        origins: Arc::new(settings.origins()),
+        trusted_proxies: settings.trust_proxy.clone().into(),
+    };
+    tell_start(settings, &listener, shards.count());
+    let served = runtime.block_on(serve(listener, router(app)));
+    for shard in 0..shards.count() {
+        shards.send(shard, Message::Stop);
+    }
+    for thread in threads {
+        if thread.join().is_err() {
+            return Err("a shard panicked; this is a defect, please report it with the log".into());
+        }
+    }
+    tracing::info!("stopped; everything acknowledged is stored");
+    served
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let listening = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    listening.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "PORT {} is in use on {}; stop what listens there, or set PORT to another",
+                address.port(),
+                address.ip()
+            )
+        }
+        _ => format!(
+            "cannot listen on HOST {} PORT {}: {error}",
+            address.ip(),
+            address.port()
+        ),
+    })
+}
+
+fn start_shards(
+    data: &DataDir,
+    wanted: usize,
+    environment: &Arc<Environment>,
+) -> Result<(Shards, Vec<JoinHandle<()>>), String> {
+    let count = data.shards(wanted)?;
+    let files: Vec<_> = (0..count).map(|shard| data.shard_file(shard)).collect();
+    let foundations: Vec<Foundation> = files
+        .iter()
+        .cloned()
+        .map(Foundation::lay)
+        .collect::<Result<_, _>>()?;
+    let shards = Shards(
+        foundations
+            .iter()
+            .map(|foundation| foundation.mailbox.clone())
+            .collect(),
+    );
+    let mut threads = Vec::new();
+    for (index, foundation) in foundations.into_iter().enumerate() {
+        let shard = Shard::new(index, foundation, shards.clone(), environment.clone())
+            .map_err(|error| format!("shard {index} cannot start: {error}"))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || shard.run());
+        threads.push(thread.map_err(|error| format!("no threads: {error}"))?);
+    }
+    let checkpointers: Vec<Checkpointer> = files
+        .iter()
+        .map(|file| Checkpointer::open(file).map_err(|error| error.to_string()))
+        .collect::<Result<_, _>>()?;
+    let thread = std::thread::Builder::new()
+        .name("checkpoints".into())
+        .spawn(move || checkpoint(&checkpointers));
+    thread.map_err(|error| format!("no threads: {error}"))?;
+    Ok((shards, threads))
+}
+
+/// Copies what the shards have committed into their databases, off their hot path. Ends with the process.
+fn checkpoint(checkpointers: &[Checkpointer]) {
+    loop {
+        std::thread::sleep(CHECKPOINT_EVERY);
+        for checkpointer in checkpointers {
+            if let Err(error) = checkpointer.run() {
+                tracing::debug!(%error, "a checkpoint is put off");
+            }
+        }
+    }
+}
+
+fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
+    if !settings.models().openai && !settings.models().google {
+        tracing::info!(
+            "no model key is set: the built-in offline demo answers; set OPENAI_API_KEY or GOOGLE_AI_API_KEY for real ones"
+        );
+    }
+    tracing::warn!(
+        "open mode: anyone who can reach this service may read and write every room; put it behind your own access control"
+    );
+    let Ok(address) = listener.local_addr() else {
+        return;
+    };
+    // What a person can click: an unspecified address is no place to go.
+    let host = match address.ip() {
+        ip if ip.is_unspecified() || ip.is_loopback() => "localhost".to_owned(),
+        std::net::IpAddr::V6(v6) => format!("[{v6}]"),
+        v4 => v4.to_string(),
+    };
+    let data = Path::new(&settings.data_dir).display();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), %data, shards, "WeeziQ is ready at http://{host}:{}", address.port());
+}
+
+/// Accepts until told to stop, then lets the requests under way end.
+async fn serve(listener: TcpListener, router: Router) -> Result<(), String> {
+    let no_signals = |error| format!("signals cannot be received: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let (stop, stopping) = watch::channel(());
+    let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|error| error.to_string())?;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let serving = connection(stream, peer, router.clone(), stopping.clone());
+                    connections.spawn(async move { serving.await; drop(permit); });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: waiting lets some be closed, spinning would not.
+                    tracing::warn!(%error, "a connection cannot be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+        while connections.try_join_next().is_some() {}
+    }
+    tracing::info!("stopping: no new connections, finishing what is under way");
+    drop(listener);
+    drop(stop);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
+        tracing::warn!("requests were cut off because they took too long to end");
+    }
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut stopping: watch::Receiver<()>) {
+    // Frames are written whole; waiting for more would only make them late.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer.ip()));
+        router.clone().oneshot(request.map(Body::new))
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            served = connection.as_mut() => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection ended early");
+                }
+                return;
+            }
+            _ = stopping.changed(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}

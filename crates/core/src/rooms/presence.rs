@@ -202,7 +202,7 @@ impl Room {
     }
 
     /// Each user once, in the order in which they came.
-    fn users(&self) -> Event {
+    pub(super) fn users(&self) -> Event {
         let mut people: HashMap<&UserId, &Member> = HashMap::with_capacity(self.members.len());
         let present = self
             .members

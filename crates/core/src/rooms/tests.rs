@@ -1,1 +1,449 @@
+//! Rooms, told as what was done and what came of it; and any sequence of inputs, held against what must always be.
 
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Policy;
+use crate::access::rate::Quota;
+use crate::ai::model::{FinishReason, ModelFailure, ModelRequest, Speaker};
+use crate::ai::models::Models;
+use crate::limits::{CHUNK_EVERY_MS, MEMBER_GRACE_MS, TYPING_TTL_MS};
+use crate::protocol::command::{Command, Request};
+use crate::store::memory::Memory;
+
+/// A room with a clock that the test moves and a store that it may break.
+struct World {
+    policy: Policy,
+    room: Room,
+    store: Memory,
+    now: UnixMs,
+    entropy: u64,
+    out: Vec<Output>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut store = Memory::new();
+        let room = Room::open(room_id(), [], &mut store).unwrap();
+        let models = Models { default: "gpt-4o".into(), openai: true, google: true };
+        let policy = Policy { models, context_messages: 10, ai_per_user: Quota::per_minute(20) };
+        Self { policy, room, store, now: UnixMs(1_000_000), entropy: 0, out: Vec::new() }
+    }
+
+    fn input(&mut self, input: RoomInput) {
+        self.entropy += 1;
+        let cx = Context { now: self.now, entropy: self.entropy, policy: &self.policy };
+        self.room.handle(cx, input, &mut self.store, &mut self.out).unwrap();
+    }
+
+    /// A frame of a client, with the room named for it.
+    fn frame(&mut self, conn: u64, json: &str) {
+        let Ok(request) = Request::parse(json, Some(&room_id())) else { panic!("{json} is refused") };
+        let from = Caller { conn: ConnId(conn), socket: SocketId::from_entropy(conn.into()), reply_to: request.reply_to };
+        match request.command {
+            Command::Room(_, command) => self.input(RoomInput::Command { from, command }),
+            Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask }),
+            _ => panic!("{json} is not for a room"),
+        }
+    }
+
+    fn join(&mut self, conn: u64, user: &str) {
+        self.frame(conn, &format!(r#"{{"type":"join-room","userId":"{user}"}}"#));
+    }
+
+    fn pass(&mut self, ms: i64) {
+        self.now = self.now.plus(ms);
+        self.input(RoomInput::Alarm);
+    }
+
+    fn reopen(&mut self) {
+        let members: Vec<_> = self.room.members.iter().map(|(conn, member)| (*conn, member.clone())).collect();
+        self.room = Room::open(room_id(), members, &mut self.store).unwrap();
+    }
+
+    /// What has come of it since the last look: `to conn: event`, `all: event`, `all but conn: event`.
+    fn seen(&mut self) -> String {
+        let lines = self.out.drain(..).filter_map(|output| match output {
+            Output::Reply { to, event, .. } => Some(format!("to {}: {}", to.0, short(&event))),
+            Output::Publish { event, except: None } => Some(format!("all: {}", short(&event))),
+            Output::Publish { event, except: Some(conn) } => Some(format!("all but {}: {}", conn.0, short(&event))),
+            Output::TellObservers { event, .. } => Some(format!("observers: {}", short(&event))),
+            Output::Relay { room, .. } => Some(format!("relay to {room}")),
+            Output::AskModel { .. } => Some("ask".into()),
+            Output::CancelModel { .. } => Some("cancel".into()),
+            Output::Admit { .. } | Output::Dismiss { .. } | Output::WakeAt(_) => None,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn asked(&mut self) -> Option<(RunId, ModelRequest)> {
+        let at = self.out.iter().position(|output| matches!(output, Output::AskModel { .. }))?;
+        match self.out.remove(at) {
+            Output::AskModel { run, request } => Some((run, request)),
+            _ => None,
+        }
+    }
+
+    fn says(&mut self, run: RunId, text: &str) {
+        self.input(RoomInput::Model { run, event: ModelEvent::Delta(text.into()) });
+    }
+
+    fn finishes(&mut self, run: RunId) {
+        self.input(RoomInput::Model { run, event: ModelEvent::Finished(FinishReason::Stop) });
+    }
+}
+
+fn room_id() -> RoomId {
+    RoomId::parse("room").unwrap()
+}
+
+/// An event's type and what matters of it.
+fn short(event: &Event) -> String {
+    let mut bytes = Vec::new();
+    event.encode(None, &mut bytes);
+    let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let kept = ["seq", "userId", "message", "isTyping", "resumed", "duplicate", "code", "chunk", "index", "fullResponse", "finishReason", "hasMore"];
+    let mut line = json["type"].as_str().unwrap().to_owned();
+    for name in kept {
+        match &json[name] {
+            serde_json::Value::Null => {}
+            serde_json::Value::String(text) => line += &format!(" {text}"),
+            other => line += &format!(" {name}={other}"),
+        }
+    }
+    for (list, name) in [("users", "userId"), ("messages", "message")] {
+        if let Some(items) = json[list].as_array() {
+            let names: Vec<_> = items.iter().filter_map(|item| item[name].as_str()).collect();
+            line += &format!(" [{}]", names.join(","));
+        }
+    }
+    line
+}
+
+#[test]
+fn two_members_see_one_order() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.now = world.now.plus(1_000);
+    world.join(2, "bob");
+    assert_eq!(
+        world.seen(),
+        "to 1: joined-room seq=0 resumed=false\nall but 1: user-joined ann\nall: room-users [ann]\n\
+         to 2: joined-room seq=0 resumed=false\nall but 2: user-joined bob\nall: room-users [ann,bob]"
+    );
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"one"}"#);
+    world.frame(2, r#"{"type":"send-message","userId":"bob","message":"two"}"#);
+    assert_eq!(
+        world.seen(),
+        "all: new-message seq=1 ann one\nto 1: message-sent seq=1\n\
+         all: new-message seq=2 bob two\nto 2: message-sent seq=2"
+    );
+}
+
+#[test]
+fn a_repeated_client_message_id_stores_nothing() {
+    let mut world = World::new();
+    let send = r#"{"type":"send-message","userId":"ann","message":"hi","clientMessageId":"c"}"#;
+    world.frame(1, send);
+    world.seen();
+    world.reopen();
+    world.frame(1, send);
+    assert_eq!(world.seen(), "to 1: message-sent seq=1 duplicate=true");
+    world.frame(2, &send.replace("ann", "bob"));
+    assert_eq!(world.seen(), "all: new-message seq=2 bob hi\nto 2: message-sent seq=2", "the id is the user's own");
+}
+
+#[test]
+fn resume_is_all_or_nothing() {
+    let mut world = World::new();
+    for text in ["a", "b", "c"] {
+        world.frame(1, &format!(r#"{{"type":"send-message","userId":"ann","message":"{text}"}}"#));
+    }
+    let epoch = world.room.stored.clone().unwrap().epoch;
+    world.seen();
+    world.reopen();
+    let join = |epoch: &str, last: u64| format!(r#"{{"type":"join-room","userId":"bob","epoch":"{epoch}","lastSeq":{last}}}"#);
+    world.frame(2, &join(&epoch, 1));
+    assert!(world.seen().starts_with("to 2: joined-room seq=3 resumed=true\nto 2: new-message seq=2 ann b\nto 2: new-message seq=3 ann c\n"));
+    world.frame(3, &join(&epoch, 3));
+    assert!(world.seen().starts_with("to 3: joined-room seq=3 resumed=true\nall but 3"));
+    for (epoch, last) in [("other", 1), (&*epoch, 4)] {
+        world.frame(4, &join(epoch, last));
+        assert!(world.seen().starts_with("to 4: joined-room seq=3 resumed=false\nto 4: message-history hasMore=false [a,b,c]"));
+    }
+}
+
+#[test]
+fn history_pages_both_ways() {
+    let mut world = World::new();
+    for text in ["a", "b", "c", "d", "e"] {
+        world.frame(1, &format!(r#"{{"type":"send-message","userId":"ann","message":"{text}"}}"#));
+    }
+    world.seen();
+    for (query, expected) in [
+        (r#""limit":2"#, "hasMore=true [d,e]"),
+        (r#""limit":2,"beforeSeq":4"#, "hasMore=true [b,c]"),
+        (r#""beforeSeq":3"#, "hasMore=false [a,b]"),
+        (r#""afterSeq":3"#, "hasMore=false [d,e]"),
+        (r#""afterSeq":1,"limit":2"#, "hasMore=true [b,c]"),
+        (r#""afterSeq":1,"beforeSeq":5"#, "hasMore=false [b,c,d]"),
+        (r#""afterSeq":9"#, "hasMore=false []"),
+    ] {
+        world.frame(1, &format!(r#"{{"type":"fetch-history",{query}}}"#));
+        assert_eq!(world.seen(), format!("to 1: message-history {expected}"), "{query}");
+    }
+}
+
+#[test]
+fn a_drop_and_a_quick_return_are_told_to_nobody() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.join(2, "bob");
+    world.pass(1_000);
+    world.seen();
+    world.input(RoomInput::Disconnected { conn: ConnId(2), how: Farewell::Died });
+    world.pass(MEMBER_GRACE_MS - 1);
+    world.join(3, "bob");
+    assert_eq!(world.seen(), "to 3: joined-room seq=0 resumed=false\nto 3: room-users [ann,bob]");
+    world.pass(MEMBER_GRACE_MS);
+    assert_eq!(world.seen(), "");
+    world.input(RoomInput::Disconnected { conn: ConnId(3), how: Farewell::Died });
+    world.pass(MEMBER_GRACE_MS);
+    assert_eq!(world.seen(), "all: user-left bob\nall: room-users [ann]");
+}
+
+#[test]
+fn typing_ends_by_itself_and_needs_a_join() {
+    let mut world = World::new();
+    world.frame(9, r#"{"type":"typing-start"}"#);
+    assert_eq!(world.seen(), "to 9: error join-room room first forbidden");
+    world.join(1, "ann");
+    world.pass(1_000);
+    world.seen();
+    world.frame(1, r#"{"type":"typing-start"}"#);
+    world.pass(TYPING_TTL_MS - 1);
+    assert_eq!(world.seen(), "all but 1: user-typing ann isTyping=true");
+    world.pass(1);
+    assert_eq!(world.seen(), "all but 1: user-typing ann isTyping=false");
+}
+
+#[test]
+fn an_answer_streams_is_remembered_and_ends_once() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"ai-stream","message":"one?","systemPrompt":"Be kind."}"#);
+    let (run, request) = world.asked().unwrap();
+    assert_eq!((request.system.as_str(), request.turns.len()), ("Be kind.", 1));
+    world.says(run, "Hel");
+    world.says(run, "lo");
+    world.pass(CHUNK_EVERY_MS);
+    world.says(run, "!");
+    world.finishes(run);
+    world.finishes(run);
+    world.says(run, "late");
+    assert_eq!(
+        world.seen(),
+        "to 1: ai-stream-chunk Hel index=0\nto 1: ai-stream-chunk lo index=1\nto 1: ai-stream-chunk ! index=2\n\
+         to 1: ai-stream-complete Hello! stop"
+    );
+    world.reopen();
+    world.frame(1, r#"{"type":"ai-chat","message":"two?"}"#);
+    let (_, request) = world.asked().unwrap();
+    let turns: Vec<_> = request.turns.iter().map(|turn| (turn.speaker, turn.text.as_str())).collect();
+    assert_eq!(turns, [(Speaker::User, "one?"), (Speaker::Assistant, "Hello!"), (Speaker::User, "two?")]);
+}
+
+#[test]
+fn a_second_question_waits_for_the_first() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"ai-chat","message":"one?"}"#);
+    world.frame(2, r#"{"type":"ai-chat","message":"two?"}"#);
+    let (first, _) = world.asked().unwrap();
+    assert!(world.asked().is_none());
+    world.says(first, "1");
+    world.finishes(first);
+    let (_, request) = world.asked().unwrap();
+    assert_eq!(request.turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(), ["one?", "1", "two?"]);
+    assert_eq!(world.seen(), "to 1: ai-response 1 stop");
+}
+
+#[test]
+fn failures_have_a_sentence_and_a_code() {
+    for (event, expected) in [
+        (ModelEvent::Failed(ModelFailure::Timeout), "ai_timeout"),
+        (ModelEvent::Failed(ModelFailure::Rejected { status: 401 }), "ai_unavailable"),
+        (ModelEvent::Failed(ModelFailure::ContentFiltered), "ai_content_filtered"),
+    ] {
+        let mut world = World::new();
+        world.frame(1, r#"{"type":"ai-chat","message":"?"}"#);
+        let (run, _) = world.asked().unwrap();
+        world.input(RoomInput::Model { run, event });
+        let seen = world.seen();
+        assert!(seen.contains("I'm sorry") && seen.contains(expected), "{seen}");
+    }
+}
+
+#[test]
+fn an_answer_in_a_room_is_published_there() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"ai-chat","message":"?","roomId":"lobby","userId":"ann"}"#);
+    let (run, _) = world.asked().unwrap();
+    world.says(run, "yes");
+    world.finishes(run);
+    assert_eq!(
+        world.seen(),
+        "relay to lobby\nrelay to lobby\nrelay to lobby\nrelay to lobby\nto 1: ai-response yes stop",
+        "the question, a chunk, the end, the answer"
+    );
+}
+
+#[test]
+fn a_failed_write_is_an_error_and_the_rows_stay_whole() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"kept"}"#);
+    world.seen();
+    world.store.broken = true;
+    let cx = Context { now: world.now, entropy: 7, policy: &world.policy };
+    let Ok(Request { command: Command::Room(_, command), .. }) =
+        Request::parse(r#"{"type":"send-message","roomId":"room","userId":"ann","message":"lost"}"#, None)
+    else {
+        panic!("it parses")
+    };
+    let from = Caller { conn: ConnId(1), socket: SocketId::from_entropy(1), reply_to: None };
+    world.store.control("BEGIN");
+    assert!(world.room.handle(cx, RoomInput::Command { from, command }, &mut world.store, &mut world.out).is_err());
+    world.store.control("ROLLBACK");
+    world.store.broken = false;
+    world.seen();
+    world.reopen();
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"next"}"#);
+    assert_eq!(world.seen(), "all: new-message seq=2 ann next\nto 1: message-sent seq=2");
+}
+
+/// Something that may happen to a room, by small numbers.
+#[derive(Clone, Debug)]
+enum Step {
+    Join(u64, u8),
+    Leave(u64),
+    Drop(u64, bool),
+    Send(u64, u8, Option<u8>),
+    Typing(u64, bool),
+    Ask(u64),
+    Model(u8),
+    Pass(i64),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (conn, user) = (1u64..6, 0u8..4);
+    prop_oneof![
+        4 => (conn.clone(), user.clone()).prop_map(|(conn, user)| Step::Join(conn, user)),
+        2 => conn.clone().prop_map(Step::Leave),
+        2 => (conn.clone(), any::<bool>()).prop_map(|(conn, clean)| Step::Drop(conn, clean)),
+        8 => (conn.clone(), user, prop::option::of(0u8..4)).prop_map(|(conn, user, id)| Step::Send(conn, user, id)),
+        2 => (conn.clone(), any::<bool>()).prop_map(|(conn, on)| Step::Typing(conn, on)),
+        2 => conn.prop_map(Step::Ask),
+        4 => (0u8..4).prop_map(Step::Model),
+        3 => (0i64..12_000).prop_map(Step::Pass),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// What an outsider keeps of a room, to hold it against.
+#[derive(Default)]
+struct Ledger {
+    next_seq: u64,
+    acked: BTreeMap<(String, String), u64>,
+    questions: usize,
+    endings: usize,
+    chunks: BTreeMap<u64, u64>,
+}
+
+impl Ledger {
+    fn check(&mut self, out: &[Output], user: Option<&str>) {
+        for output in out {
+            match output {
+                Output::Publish { event: Event::NewMessage(message), .. } => {
+                    self.next_seq += 1;
+                    assert_eq!(message.seq.0, self.next_seq, "gapless");
+                }
+                Output::Reply { event: Event::MessageSent { seq, client_message_id: Some(id), duplicate, .. }, .. } => {
+                    let key = (user.unwrap().to_owned(), id.to_string());
+                    assert_eq!(self.acked.contains_key(&key), *duplicate);
+                    assert_eq!(*self.acked.entry(key).or_insert(seq.0), seq.0, "one ack for one id");
+                }
+                Output::Reply { to, event: Event::AiStreamChunk { index, .. }, .. } => {
+                    let next = self.chunks.entry(to.0).or_default();
+                    assert_eq!(u64::from(*index), *next);
+                    *next += 1;
+                }
+                Output::Reply { to, event: Event::AiStreamComplete(_), .. } => {
+                    self.chunks.remove(&to.0);
+                    self.endings += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn whatever_happens_the_promises_hold(steps in prop::collection::vec(step(), 1..80)) {
+        let (mut world, mut ledger, mut run) = (World::new(), Ledger::default(), None);
+        world.policy.ai_per_user = Quota::per_minute(0);
+        for step in steps {
+            let mut user = None;
+            match step {
+                Step::Join(conn, user) => world.join(conn, &format!("u{user}")),
+                Step::Leave(conn) => world.frame(conn, r#"{"type":"leave-room"}"#),
+                Step::Drop(conn, clean) => {
+                    let how = if clean { Farewell::Clean } else { Farewell::Died };
+                    world.input(RoomInput::Disconnected { conn: ConnId(conn), how });
+                }
+                Step::Send(conn, by, id) => {
+                    let id = id.map_or(String::new(), |id| format!(r#","clientMessageId":"{id}""#));
+                    world.frame(conn, &format!(r#"{{"type":"send-message","userId":"u{by}","message":"m"{id}}}"#));
+                    user = Some(format!("u{by}"));
+                }
+                Step::Typing(conn, on) => world.frame(conn, &format!(r#"{{"type":"typing","isTyping":{on}}}"#)),
+                Step::Ask(conn) => {
+                    let busy = world.room.conversation.as_ref().is_some_and(|c| !c.is_idle(UnixMs(i64::MAX)));
+                    // One question at a time: the ledger counts chunks by the connection that asked.
+                    if !busy {
+                        ledger.questions += 1;
+                        world.frame(conn, r#"{"type":"ai-stream","message":"?"}"#);
+                    }
+                }
+                Step::Model(what) => if let Some(id) = run {
+                    let event = match what {
+                        0 => ModelEvent::Finished(FinishReason::Stop),
+                        1 => ModelEvent::Failed(ModelFailure::Incomplete),
+                        _ => ModelEvent::Delta("text".into()),
+                    };
+                    world.input(RoomInput::Model { run: id, event });
+                },
+                Step::Pass(ms) => world.pass(ms),
+                // A run lives in memory only, so the room is rebuilt between answers.
+                Step::Reopen => if ledger.questions == ledger.endings { world.reopen() },
+            }
+            run = world.asked().map(|(run, _)| run).or(run);
+            ledger.check(&world.out, user.as_deref());
+            world.out.clear();
+            prop_assert!(ledger.endings <= ledger.questions);
+            prop_assert!(world.room.typing.iter().all(|typing| world.room.members.contains_key(&typing.conn)));
+        }
+        if let Some(id) = run {
+            world.finishes(id);
+            ledger.check(&world.out, None);
+        }
+        prop_assert_eq!(ledger.endings, ledger.questions, "every run ends in exactly one terminal event");
+        world.pass(60_000);
+        let present: std::collections::BTreeSet<_> = world.room.members.values().map(|member| member.user.to_string()).collect();
+        let Event::RoomUsers { count, .. } = world.room.users() else { panic!("it is a list") };
+        prop_assert_eq!(count, present.len(), "no ghosts once the grace is over");
+    }
+}

@@ -217,7 +217,9 @@ impl Visitors {
     ) -> Result<(), SqlError> {
         let now = turn.cx.now;
         let row = self.row(turn)?;
-        let by_request = matches!(via, Via::Request);
+        let is_request = matches!(via, Via::Request);
+        // Who was announced over HTTP stays so when a connection announces them too.
+        let by_request = is_request || self.here.get(&id).is_some_and(|visitor| visitor.by_request);
         let here = if by_request {
             Here::ByRequest
         } else {
@@ -236,8 +238,8 @@ impl Visitors {
         visitor.stored_at = now;
         visitor.page = Known::of(&data).page();
         visitor.data = data;
-        visitor.by_request |= by_request;
-        if !by_request && !visitor.connections.contains(&from.conn) {
+        visitor.by_request = by_request;
+        if !is_request && !visitor.connections.contains(&from.conn) {
             visitor.connections.push(from.conn);
         }
         let visitor_row = visitor.row(id.clone());

@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn counts_subscribers_not_addresses() {
         let limiter = AddressLimiter::new(Quota::per_minute(1));
-        let mut admit = |address: &str| limiter.admit(address.parse().unwrap(), UnixMs(0)).is_ok();
+        let admit = |address: &str| limiter.admit(address.parse().unwrap(), UnixMs(0)).is_ok();
         assert!(admit("2001:db8::1"));
         assert!(!admit("2001:db8::2"));
         assert!(admit("2001:db8:0:1::1"));

@@ -77,11 +77,6 @@ mod tests {
             HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
         );
         let accepted = accept(&Method::GET, &headers);
-        assert_eq!(
-            accepted,
-            Ok(HeaderValue::from_static("s3pPLMBiTxaQ9kYg+xYdK1z9eGs=")[..]
-                .try_into()
-                .unwrap())
-        );
+        assert_eq!(accepted, Ok(HeaderValue::from_static("s3pPLMBiTxaQ9kYg+xYdK1z9eGs=")));
     }
 }

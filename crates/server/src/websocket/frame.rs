@@ -56,6 +56,22 @@ pub(crate) struct Fragments(Option<Box<Started>>);
 struct Started {
     is_text: bool,
     bytes: Vec<u8>,
+    /// Up to there the text is known to be UTF-8.
+    checked: usize,
+}
+
+impl Started {
+    /// Fails at the first fragment that can become no text, as section 8.1 of the RFC wishes. Each byte is looked at
+    /// once, however many fragments a hostile peer cuts them into.
+    fn check(&mut self) -> Result<(), CloseCode> {
+        let unchecked = self.bytes.get(self.checked..).filter(|_| self.is_text).unwrap_or_default();
+        match std::str::from_utf8(unchecked) {
+            Ok(text) => self.checked += text.len(),
+            Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
+            Err(_) => return Err(CloseCode::NOT_UTF8),
+        }
+        Ok(())
+    }
 }
 
 impl Fragments {
@@ -85,10 +101,9 @@ impl Fragments {
             opcode if self.0.is_some() || !matches!(opcode, TEXT | BINARY) => Err(CloseCode::PROTOCOL),
             opcode if header.is_final => whole(opcode == TEXT, Cow::Borrowed(payload)).map(Some),
             opcode => {
-                self.0 = Some(Box::new(Started {
-                    is_text: opcode == TEXT,
-                    bytes: payload.to_vec(),
-                }));
+                let mut started = Started { is_text: opcode == TEXT, bytes: payload.to_vec(), checked: 0 };
+                started.check()?;
+                self.0 = Some(Box::new(started));
                 Ok(None)
             }
         }
@@ -100,6 +115,7 @@ impl Fragments {
             return Err(CloseCode::TOO_BIG);
         }
         started.bytes.extend_from_slice(payload);
+        started.check()?;
         if is_final {
             return whole(started.is_text, Cow::Owned(started.bytes)).map(Some);
         }

@@ -81,8 +81,10 @@ fn theirs(bytes: &[u8]) -> Vec<Said> {
             Ok(Message::Binary(_)) => said.push(Said::Binary),
             Ok(Message::Ping(payload)) => said.push(Said::Ping(payload.to_vec())),
             Ok(Message::Pong(_)) => said.push(Said::Pong),
-            Ok(Message::Close(_)) => {
-                said.push(Said::Close);
+            Ok(Message::Close(close)) => {
+                // A code that may not be sent comes out of it as a close for that very reason.
+                let is_violation = close.is_some_and(|close| close.reason.as_str() == "Protocol violation");
+                said.push(if is_violation { Said::Violation } else { Said::Close });
                 return said;
             }
             Ok(Message::Frame(_)) => {}

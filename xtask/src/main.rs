@@ -1,1 +1,155 @@
-fn main() {}
+//! `cargo xtask …`: the one automation entry. It installs what it needs, says what it does, and says what it skips
+//! and why.
+
+mod tools;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+const USAGE: &str = "\
+cargo xtask test [--rust]   everything: format, lints, Rust tests, licences, types, conformance, browser
+                            (--rust: only what needs no Node)
+cargo xtask bench [ARGS]    the load benchmark against a release build; ARGS as `weeziq-bench all --help` says
+cargo xtask dev             the service from a debug build, restarted by hand";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut work = Work::new();
+    match args.as_slice() {
+        ["test"] => {
+            rust(&mut work);
+            whole(&mut work);
+        }
+        ["test", "--rust"] => rust(&mut work),
+        ["bench", rest @ ..] => bench(&mut work, rest),
+        ["dev", rest @ ..] => work.step("weeziq", cargo(&[&["run", "-p", "weeziq-server", "--"], rest].concat())),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    }
+    work.conclude()
+}
+
+fn rust(work: &mut Work) {
+    work.step("format", cargo(&["fmt", "--all", "--check"]));
+    work.step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]));
+    work.step("Rust tests", cargo(&["test", "--workspace", "--quiet"]));
+    match tools::cargo_deny() {
+        Ok(deny) => licences(work, &deny),
+        Err(why) => work.skip("licences and advisories", &why),
+    }
+}
+
+fn licences(work: &mut Work, deny: &Path) {
+    let check = |what: &[&str]| {
+        let mut command = Command::new(deny);
+        command.args(["--log-level", "error", "check", "--hide-inclusion-graph"]).args(what);
+        command
+    };
+    work.step("licences, bans, sources", check(&["licenses", "bans", "sources"]));
+    if tools::advisories_reachable(deny) {
+        work.step("advisories", check(&["advisories"]));
+    } else {
+        work.skip("advisories", "the RustSec database cannot be reached from here");
+    }
+}
+
+/// What is judged from outside, on the binary that ships.
+fn whole(work: &mut Work) {
+    work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]));
+    if let Err(why) = tools::node() {
+        return work.fail("Node", &why);
+    }
+    work.step("npm packages", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "."));
+    work.step("types of the pages", npm(&["run", "--silent", "types"], "."));
+    work.step("npm packages of the conformance suite", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "conformance"));
+    work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
+    work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
+    match tools::chromium() {
+        Ok(chromium) => {
+            let mut browser = npm(&["run", "--silent", "test:browser"], ".");
+            browser.env("CHROMIUM", chromium);
+            work.step("pages in Chromium", browser);
+        }
+        Err(why) => work.skip("pages in Chromium", &why),
+    }
+    let mut self_test = Command::new(root().join("target/release/weeziq-bench"));
+    self_test.arg("self-test");
+    work.step("the load generator sees planted faults", self_test);
+}
+
+fn bench(work: &mut Work, args: &[&str]) {
+    work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]));
+    if tools::node().is_ok() {
+        work.step("npm packages of the peers", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "bench/peers"));
+    }
+    let mut bench = Command::new(root().join("target/release/weeziq-bench"));
+    bench.args(["all", "--server", "target/release/weeziq"]).args(args).current_dir(root());
+    work.step("bench", bench);
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args).current_dir(root());
+    command
+}
+
+fn npm(args: &[&str], folder: &str) -> Command {
+    let mut command = Command::new("npm");
+    command.args(args).current_dir(root().join(folder));
+    command
+}
+
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// The steps of one call, and what became of each.
+struct Work {
+    begun: Instant,
+    passed: usize,
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Work {
+    fn new() -> Self {
+        Self { begun: Instant::now(), passed: 0, failed: Vec::new(), skipped: Vec::new() }
+    }
+
+    fn step(&mut self, name: &str, mut command: Command) {
+        println!("\n=== {name}");
+        let begun = Instant::now();
+        let why = match command.status() {
+            Ok(status) if status.success() => {
+                self.passed += 1;
+                return println!("=== {name}: ok ({} s)", begun.elapsed().as_secs());
+            }
+            Ok(status) => status.to_string(),
+            Err(error) => format!("{}: {error}", command.get_program().to_string_lossy()),
+        };
+        self.fail(name, &why);
+    }
+
+    fn fail(&mut self, name: &str, why: &str) {
+        println!("=== {name}: FAILED: {why}");
+        self.failed.push(format!("{name}: {why}"));
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        println!("\n=== {name}: skipped: {why}");
+        self.skipped.push(format!("{name}: {why}"));
+    }
+
+    fn conclude(self) -> ExitCode {
+        println!("\n{} s in all", self.begun.elapsed().as_secs());
+        self.skipped.iter().for_each(|skipped| println!("skipped  {skipped}"));
+        self.failed.iter().for_each(|failed| println!("FAILED   {failed}"));
+        println!("{} passed, {} failed, {} skipped", self.passed, self.failed.len(), self.skipped.len());
+        if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}

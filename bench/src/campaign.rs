@@ -1,0 +1,122 @@
+//! `all`: every scenario on a fresh server of every kind, interleaved, so that a noisy minute hits all alike.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cli::Campaign;
+use crate::failure::{Failure, Result};
+use crate::limits::DESCRIPTORS_SPARE;
+use crate::machine::Floor;
+use crate::report::{self, Record, Report};
+use crate::scenario::{Outcome, Scenario, raise_descriptor_limit};
+use crate::server::{Launch, Server};
+
+impl Campaign {
+    pub(crate) fn run(&self) -> Result<Report> {
+        let most = self
+            .scenarios
+            .iter()
+            .map(Scenario::connections)
+            .max()
+            .unwrap_or(0);
+        raise_descriptor_limit(u64::from(most) + DESCRIPTORS_SPARE)?;
+        let data_root = self
+            .data_root
+            .canonicalize()
+            .map_err(|error| Failure::Usage(format!("--data-root {}: {error}", self.data_root.display())))?;
+        let mut report = Report::new();
+        let launches = self.launches(&mut report)?;
+        if is_in_memory(&data_root) {
+            report.note(
+                "the data lies in memory (tmpfs): DURABILITY=full costs nothing there; use --data-root",
+            );
+        }
+        report.floor(Floor::measure()?);
+        for round in 1..=self.rounds {
+            for scenario in &self.scenarios {
+                for launch in &launches {
+                    report::complain(&format!("round {round}: {} on {}", scenario.name, launch.name));
+                    let result = measure(scenario, launch, &data_root, &mut report);
+                    report.add(Record::of(scenario, &launch.name, round, result));
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    fn launches(&self, report: &mut Report) -> Result<Vec<Launch>> {
+        let mut launches = Vec::new();
+        if let Some(server) = &self.server {
+            let program = server
+                .canonicalize()
+                .map_err(|error| Failure::Usage(format!("--server {}: {error}", server.display())))?;
+            for durability in ["normal", "full"] {
+                launches.push(Launch {
+                    name: format!("weeziq {durability}"),
+                    program: program.clone(),
+                    arguments: Vec::new(),
+                    environment: vec![("DURABILITY", durability)],
+                });
+            }
+        }
+        if let Some(folder) = &self.peers {
+            match peer(folder) {
+                Ok(launch) => launches.push(launch),
+                Err(why) => report.note(&format!("the ws peer was left out: {why}")),
+            }
+        }
+        if launches.is_empty() {
+            Err(Failure::Usage("there is nothing to measure".into()))
+        } else {
+            Ok(launches)
+        }
+    }
+}
+
+fn measure(scenario: &Scenario, launch: &Launch, data_root: &Path, report: &mut Report) -> Result<Outcome> {
+    let place = format!("{} on {}", scenario.name, launch.name);
+    let server = Server::start(launch, data_root).map_err(|failure| failure.at(&place))?;
+    report.readiness(&launch.name, &server.readiness);
+    let outcome = scenario
+        .run(&server.target(), Some(server.pid()))
+        .map_err(|failure| failure.at(&place));
+    if let Err(failure) = server.stop() {
+        report.note(&failure.at(&place).to_string());
+    }
+    outcome
+}
+
+/// Node's `ws`, if it is there.
+fn peer(folder: &Path) -> std::result::Result<Launch, String> {
+    let script = folder
+        .join("ws.mjs")
+        .canonicalize()
+        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    if !folder.join("node_modules/ws").is_dir() {
+        return Err(format!(
+            "{0}/node_modules is missing; run: npm ci --prefix {0}",
+            folder.display()
+        ));
+    }
+    match Command::new("node").arg("--version").output() {
+        Ok(output) if output.status.success() => Ok(Launch {
+            name: "ws (node)".into(),
+            program: PathBuf::from("node"),
+            arguments: vec![script.into_os_string()],
+            environment: Vec::new(),
+        }),
+        _ => Err("there is no node".into()),
+    }
+}
+
+fn is_in_memory(folder: &Path) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let of_folder = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (mount, kind) = (fields.next()?, fields.next()?);
+        folder.starts_with(mount).then_some((mount.len(), kind))
+    });
+    of_folder
+        .max_by_key(|(length, _)| *length)
+        .is_some_and(|(_, kind)| matches!(kind, "tmpfs" | "ramfs"))
+}

@@ -1,0 +1,69 @@
+//! The load generator: one thread, one epoll, its own framing, so that little of what is measured is itself.
+//!
+//! A message carries who sent it, its number and when it was due; so each delivery can be timed from that moment and
+//! checked for loss, repetition, order and room. README.md says what is measured and how.
+
+mod campaign;
+mod cli;
+mod clock;
+mod connection;
+mod failure;
+mod histogram;
+mod inbox;
+mod ledger;
+mod limits;
+mod machine;
+mod process;
+mod report;
+mod scenario;
+mod self_test;
+mod server;
+mod swarm;
+mod wire;
+mod ws;
+
+use std::process::ExitCode;
+
+use cli::Command;
+use failure::Result;
+use report::{Record, Report};
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args().skip(1)).and_then(run) {
+        Ok(code) => code,
+        Err(failure) => {
+            report::complain(&failure.to_string());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Help => {
+            report::say(cli::HELP);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::SelfTest => {
+            let (text, passed) = self_test::run()?;
+            report::say(&text);
+            Ok(if passed {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(1)
+            })
+        }
+        Command::One {
+            scenario,
+            target,
+            pid,
+            json,
+        } => {
+            let outcome = scenario.run(&target, pid)?;
+            let mut report = Report::new();
+            report.add(Record::of(&scenario, "server", 1, Ok(outcome)));
+            report.finish(json.as_deref())
+        }
+        Command::All(campaign) => campaign.run()?.finish(campaign.json.as_deref()),
+    }
+}

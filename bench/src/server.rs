@@ -1,0 +1,203 @@
+//! A server under test as our own child: started fresh, asked whether it is ready, ended by its pid.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::failure::{Failure, Result};
+use crate::limits::{READY_MAX, STOP_MAX};
+use crate::process::Pid;
+use crate::swarm::Target;
+
+/// How to start one; the same again for each scenario and round.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+    pub(crate) environment: Vec<(&'static str, &'static str)>,
+}
+
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    folder: Folder,
+    /// The start of what `/readyz` said; a peer tells its versions there.
+    pub(crate) readiness: String,
+}
+
+impl Server {
+    /// `data_root` is where its DATA_DIR is made, and removed again.
+    pub(crate) fn start(launch: &Launch, data_root: &Path) -> Result<Self> {
+        let folder = Folder::create(data_root)?;
+        let port = free_port()?;
+        let log = fs::File::create(folder.log())?;
+        let child = Command::new(&launch.program)
+            .args(&launch.arguments)
+            // Neither the caller's settings nor a `.env` of the folder he stands in may leak into a measurement.
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
+            .current_dir(&folder.path)
+            .envs([
+                ("HOST", "127.0.0.1"),
+                ("NODE_ENV", "production"),
+                ("EVENTS_PER_SEC", "0"),
+            ])
+            .env("PORT", port.to_string())
+            .env("DATA_DIR", folder.path.join("data"))
+            .envs(launch.environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map_err(|error| {
+                Failure::Usage(format!("{} does not start: {error}", launch.program.display()))
+            })?;
+        let mut server = Self {
+            child,
+            port,
+            folder,
+            readiness: String::new(),
+        };
+        server.wait_ready()?;
+        Ok(server)
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid(self.child.id())
+    }
+
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            port: self.port,
+            path: "/ws".into(),
+        }
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_MAX;
+        loop {
+            if let Some(body) = readiness(self.port) {
+                self.readiness = body;
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.failed(&format!("it ended at start with {status}")));
+            }
+            if Instant::now() > deadline {
+                let seconds = READY_MAX.as_secs();
+                return Err(self.failed(&format!("GET /readyz gave no 200 within {seconds} s")));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn failed(&self, what: &str) -> Failure {
+        let log = fs::read_to_string(self.folder.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(5).collect();
+        let tail: Vec<&str> = lines.into_iter().rev().collect();
+        Failure::Server(format!("{what}; the end of its log: {}", tail.join(" / ")))
+    }
+
+    /// SIGTERM; an error if it does not end in time, or not with 0. It is gone afterwards in any case.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        if let Some(pid) = pid {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        }
+        let deadline = Instant::now() + STOP_MAX;
+        while Instant::now() < deadline {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(self.failed(&format!("SIGTERM ended it with {status}"))),
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        }
+        let seconds = STOP_MAX.as_secs();
+        Err(self.failed(&format!("SIGTERM did not end it within {seconds} s")))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has ended, which is what they are for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A temporary folder with the server's data and log.
+struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    fn create(root: &Path) -> Result<Self> {
+        let unique = Instant::now();
+        for attempt in 0..100u32 {
+            let path = root.join(format!(
+                "weeziq-bench-{}-{:?}-{attempt}",
+                std::process::id(),
+                unique.elapsed()
+            ));
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    fs::create_dir(path.join("data"))?;
+                    return Ok(Self { path });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Failure::Usage(format!("{}: {error}", path.display()))),
+            }
+        }
+        Err(Failure::Machine(format!(
+            "no free name for a folder in {}",
+            root.display()
+        )))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path.join("server.log")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path); // the system clears its temporary folder too
+    }
+}
+
+/// A listening port below the ephemeral range: one inside it may be taken by one of our own connections, and a
+/// connection from a port to itself succeeds.
+fn free_port() -> Result<u16> {
+    let start = (std::process::id() as u16) % 8_000;
+    for offset in 0..8_000 {
+        let port = 20_000 + (start + offset) % 8_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err(Failure::Machine("no port from 20000 to 27999 is free".into()))
+}
+
+/// The start of the body if `/readyz` answers 200.
+fn readiness(port: u16) -> Option<String> {
+    let timeout = Duration::from_secs(1);
+    let mut socket =
+        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout).ok()?;
+    socket.set_read_timeout(Some(timeout)).ok()?;
+    socket
+        .write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        .ok()?;
+    let mut answer = Vec::new();
+    let _ = socket.take(4096).read_to_end(&mut answer); // a server may keep the connection; what came is enough
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200")
+        .then(|| body.chars().take(200).collect())
+}

@@ -1,0 +1,135 @@
+/** Scenarios against one running host: each file starts its own, each scenario uses rooms and domains of its own. */
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { randomUUID } from "node:crypto";
+import { Client } from "./client.js";
+import { createHost } from "./hosts/index.js";
+
+const SCENARIO_MS_MAX = 60_000;
+const LOG_TAIL_LINES = 40;
+const SAY_BATCH = 30;
+
+/** Limits off, for every test that is not about them: they count per connection, user and address, which tests share. */
+export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0" };
+
+/** @typedef {Record<string, string | undefined>} Settings `undefined` leaves a setting at the host's default */
+
+/**
+ * One host for the scenarios of a file or of a `describe`.
+ * @param {Settings | (() => Settings | Promise<Settings>)} [env] settings on top of {@link UNLIMITED}; a function is asked
+ *   just before the start, for what is known only then (the port of a mock)
+ */
+export function suite(env = {}) {
+  const host = createHost();
+  before(async () => host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }));
+  after(() => host.dispose());
+
+  /**
+   * @param {string} name what happens, in the words of the field
+   * @param {(s: Scenario) => Promise<void>} play
+   * @param {{needs?: keyof import("./hosts/index.js").Capabilities, timeout?: number}} [options]
+   */
+  function scenario(name, play, { needs, timeout = SCENARIO_MS_MAX } = {}) {
+    const skip = needs && !host.capabilities[needs] ? `this host has no ${needs}` : false;
+    test(name, { timeout, skip }, async (t) => {
+      const s = new Scenario(host);
+      try {
+        await play(s);
+      } catch (error) {
+        t.diagnostic(`the host's log ends with:\n${host.logs().trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n")}`);
+        throw error;
+      } finally {
+        await s.leave();
+      }
+    });
+  }
+  return { host, scenario };
+}
+
+/** What a scenario is played with. */
+export class Scenario {
+  /** @type {Client[]} */
+  #clients = [];
+
+  /** @param {import("./hosts/index.js").Host} host */
+  constructor(host) {
+    this.host = host;
+  }
+
+  /** A name that no other scenario uses, valid as any id. @param {string} kind */
+  unique(kind) {
+    return `${kind}-${randomUUID().slice(0, 8)}`;
+  }
+
+  url(path) {
+    return `${this.host.baseUrl}${path}`;
+  }
+
+  /** @param {import("ws").ClientOptions & {path?: string, query?: string}} [options] */
+  async connect({ path = "/ws", query = "", ...options } = {}) {
+    const client = await Client.connect(`${this.host.wsUrl.replace(/\/ws$/, path)}${query}`, options);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /**
+   * Connects and joins a room; the replies of the join are taken.
+   * @param {string} roomId @param {string} userId @param {Record<string, unknown>} [more] fields of the join
+   * @returns {Promise<Client & {joined: import("./client.js").Frame}>}
+   */
+  async member(roomId, userId, more = {}) {
+    const client = await this.connect();
+    client.joined = await join(client, roomId, userId, more);
+    return client;
+  }
+
+  async leave() {
+    for (const client of this.#clients) client.socket.terminate();
+  }
+}
+
+/** Joins, and waits until the room has told this connection who is there, so that later news are not of this join. */
+export async function join(client, roomId, userId, more = {}) {
+  const joined = await client.ask({ type: "join-room", roomId, userId, userName: nameOf(userId), ...more }, "joined-room");
+  await client.next((f) => f.type === "room-users" && f.roomId === roomId && f.users.some((u) => u.userId === userId));
+  return joined;
+}
+
+/** Says something and takes the ack. */
+export function say(client, roomId, userId, message, more = {}) {
+  return client.ask(
+    { type: "send-message", roomId, userId, userName: nameOf(userId), role: "user", message, ...more },
+    "message-sent",
+  );
+}
+
+/**
+ * Says `count` things quickly, yet never more at once than a member's bounded queue holds.
+ * @returns {Promise<import("./client.js").Frame[]>} the acks, in order
+ */
+export async function sayMany(client, roomId, userId, count, messageOf = (n) => `message ${n}`) {
+  const acks = [];
+  for (let from = 1; from <= count; from += SAY_BATCH) {
+    const size = Math.min(SAY_BATCH, count - from + 1);
+    for (let n = from; n < from + size; n += 1) {
+      client.send({ type: "send-message", roomId, message: messageOf(n), userId, userName: nameOf(userId), role: "user" });
+    }
+    acks.push(...(await client.take(size, { type: "message-sent", roomId })));
+  }
+  return acks;
+}
+
+/** Asks for a stream and takes all of it. */
+export async function streamAnswer(client, question) {
+  client.send({ type: "ai-stream", ...question });
+  const complete = await client.next("ai-stream-complete");
+  const chunks = client.unread({ type: "ai-stream-chunk", conversationId: complete.conversationId });
+  assert.deepEqual(chunks.map((f) => f.index), chunks.map((_, n) => n), "chunks are counted from 0 without a gap");
+  return { chunks, complete, joined: chunks.map((f) => f.chunk).join("") };
+}
+
+/** "ann-1a2b" is called "Ann". */
+export function nameOf(userId) {
+  const name = userId.split("-")[0];
+  return name[0].toUpperCase() + name.slice(1);
+}

@@ -36,7 +36,7 @@ export function suite(env = {}) {
       try {
         await play(s);
       } catch (error) {
-        t.diagnostic(`the host's log ends with:\n${host.logs().trimEnd().split("\n").slice(-LOG_TAIL_LINES).join("\n")}`);
+        for (const line of ["the host's log ends with:", ...host.logs().trimEnd().split("\n").slice(-LOG_TAIL_LINES)]) t.diagnostic(line);
         throw error;
       } finally {
         await s.leave();

@@ -13,12 +13,7 @@ use crate::server::{Launch, Server};
 
 impl Campaign {
     pub(crate) fn run(&self) -> Result<Report> {
-        let most = self
-            .scenarios
-            .iter()
-            .map(Scenario::connections)
-            .max()
-            .unwrap_or(0);
+        let most = self.scenarios.iter().map(Scenario::connections).max().unwrap_or(0);
         raise_descriptor_limit(u64::from(most) + DESCRIPTORS_SPARE)?;
         let data_root = self
             .data_root
@@ -77,9 +72,7 @@ fn measure(scenario: &Scenario, launch: &Launch, data_root: &Path, report: &mut 
     let place = format!("{} on {}", scenario.name, launch.name);
     let server = Server::start(launch, data_root).map_err(|failure| failure.at(&place))?;
     report.readiness(&launch.name, &server.readiness);
-    let outcome = scenario
-        .run(&server.target(), Some(server.pid()))
-        .map_err(|failure| failure.at(&place));
+    let outcome = scenario.run(&server.target(), Some(server.pid())).map_err(|failure| failure.at(&place));
     if let Err(failure) = server.stop() {
         report.note(&failure.at(&place).to_string());
     }
@@ -88,15 +81,10 @@ fn measure(scenario: &Scenario, launch: &Launch, data_root: &Path, report: &mut 
 
 /// Node's `ws`, if it is there.
 fn peer(folder: &Path) -> std::result::Result<Launch, String> {
-    let script = folder
-        .join("ws.mjs")
-        .canonicalize()
-        .map_err(|error| format!("{}: {error}", folder.display()))?;
+    let script =
+        folder.join("ws.mjs").canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
     if !folder.join("node_modules/ws").is_dir() {
-        return Err(format!(
-            "{0}/node_modules is missing; run: npm ci --prefix {0}",
-            folder.display()
-        ));
+        return Err(format!("{0}/node_modules is missing; run: npm ci --prefix {0}", folder.display()));
     }
     match Command::new("node").arg("--version").output() {
         Ok(output) if output.status.success() => Ok(Launch {
@@ -116,7 +104,5 @@ fn is_in_memory(folder: &Path) -> bool {
         let (mount, kind) = (fields.next()?, fields.next()?);
         folder.starts_with(mount).then_some((mount.len(), kind))
     });
-    of_folder
-        .max_by_key(|(length, _)| *length)
-        .is_some_and(|(_, kind)| matches!(kind, "tmpfs" | "ramfs"))
+    of_folder.max_by_key(|(length, _)| *length).is_some_and(|(_, kind)| matches!(kind, "tmpfs" | "ramfs"))
 }

@@ -15,12 +15,7 @@ use crate::swarm::Target;
 pub(crate) enum Command {
     Help,
     SelfTest,
-    One {
-        scenario: Scenario,
-        target: Target,
-        pid: Option<Pid>,
-        json: Option<PathBuf>,
-    },
+    One { scenario: Scenario, target: Target, pid: Option<Pid>, json: Option<PathBuf> },
     All(Campaign),
 }
 
@@ -67,24 +62,13 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> 
 
 fn one(name: &str, flags: &mut Flags) -> Result<Command> {
     let scenario = customized(preset(name)?, flags)?;
-    let url = flags
-        .text("url")
-        .ok_or_else(|| usage("--url ws://127.0.0.1:PORT/ws is needed"))?;
-    let pid = flags
-        .number("pid", 1, u64::from(u32::MAX))?
-        .map(|pid| Pid(pid as u32));
-    Ok(Command::One {
-        scenario,
-        target: target(&url)?,
-        pid,
-        json: flags.text("json").map(PathBuf::from),
-    })
+    let url = flags.text("url").ok_or_else(|| usage("--url ws://127.0.0.1:PORT/ws is needed"))?;
+    let pid = flags.number("pid", 1, u64::from(u32::MAX))?.map(|pid| Pid(pid as u32));
+    Ok(Command::One { scenario, target: target(&url)?, pid, json: flags.text("json").map(PathBuf::from) })
 }
 
 fn campaign(flags: &mut Flags) -> Result<Campaign> {
-    let only = flags
-        .text("only")
-        .unwrap_or_else(|| "rooms,fanout-paced,fanout-saturated,idle".into());
+    let only = flags.text("only").unwrap_or_else(|| "rooms,fanout-paced,fanout-saturated,idle".into());
     let seconds = flags.number("seconds", 1, SECONDS_MAX)?;
     let mut scenarios = Vec::new();
     for name in only.split(',') {
@@ -101,15 +85,11 @@ fn campaign(flags: &mut Flags) -> Result<Campaign> {
         peers: with_peers.then(|| PathBuf::from(peers)),
         scenarios,
         rounds: flags.number("rounds", 1, ROUNDS_MAX)?.unwrap_or(1) as u32,
-        data_root: flags
-            .text("data-root")
-            .map_or_else(std::env::temp_dir, PathBuf::from),
+        data_root: flags.text("data-root").map_or_else(std::env::temp_dir, PathBuf::from),
         json: flags.text("json").map(PathBuf::from),
     };
     if campaign.server.is_none() && campaign.peers.is_none() {
-        return Err(usage(
-            "--server BINARY or --peers is needed, else there is nothing to measure",
-        ));
+        return Err(usage("--server BINARY or --peers is needed, else there is nothing to measure"));
     }
     Ok(campaign)
 }
@@ -119,45 +99,15 @@ fn preset(name: &str) -> Result<Scenario> {
     let (rooms, members, join_at_once, load) = match name {
         "rooms" => {
             let time = Duration::from_secs(10);
-            (
-                1_000,
-                2,
-                256,
-                Load::Open {
-                    rate_per_sec: 4_000,
-                    senders: Senders::All,
-                    warmup,
-                    time,
-                },
-            )
+            (1_000, 2, 256, Load::Open { rate_per_sec: 4_000, senders: Senders::All, warmup, time })
         }
         "fanout-paced" => {
             let time = Duration::from_secs(10);
-            (
-                1,
-                500,
-                16,
-                Load::Open {
-                    rate_per_sec: 100,
-                    senders: Senders::First(2),
-                    warmup,
-                    time,
-                },
-            )
+            (1, 500, 16, Load::Open { rate_per_sec: 100, senders: Senders::First(2), warmup, time })
         }
         "fanout-saturated" => {
             let time = Duration::from_secs(5);
-            (
-                1,
-                500,
-                16,
-                Load::Closed {
-                    in_flight: 16,
-                    senders: Senders::First(2),
-                    warmup,
-                    time,
-                },
-            )
+            (1, 500, 16, Load::Closed { in_flight: 16, senders: Senders::First(2), warmup, time })
         }
         "idle" => (5_000, 2, 256, Load::Idle),
         other => {
@@ -166,30 +116,16 @@ fn preset(name: &str) -> Result<Scenario> {
             )));
         }
     };
-    Ok(Scenario {
-        name: name.into(),
-        rooms,
-        members,
-        join_at_once,
-        load,
-    })
+    Ok(Scenario { name: name.into(), rooms, members, join_at_once, load })
 }
 
 fn customized(preset: Scenario, flags: &mut Flags) -> Result<Scenario> {
-    let rooms = flags
-        .number("rooms", 1, CONNECTIONS_MAX)?
-        .unwrap_or(u64::from(preset.rooms));
-    let members = flags
-        .number("members", 1, CONNECTIONS_MAX)?
-        .unwrap_or(u64::from(preset.members));
+    let rooms = flags.number("rooms", 1, CONNECTIONS_MAX)?.unwrap_or(u64::from(preset.rooms));
+    let members = flags.number("members", 1, CONNECTIONS_MAX)?.unwrap_or(u64::from(preset.members));
     if rooms * members > CONNECTIONS_MAX {
-        return Err(usage(&format!(
-            "{rooms} x {members} connections are more than {CONNECTIONS_MAX}"
-        )));
+        return Err(usage(&format!("{rooms} x {members} connections are more than {CONNECTIONS_MAX}")));
     }
-    let at_once = flags
-        .number("join-at-once", 1, 4_096)?
-        .unwrap_or(u64::from(preset.join_at_once));
+    let at_once = flags.number("join-at-once", 1, 4_096)?.unwrap_or(u64::from(preset.join_at_once));
     let load = customized_load(preset.load, flags)?;
     Ok(Scenario {
         rooms: rooms as u32,
@@ -203,42 +139,19 @@ fn customized(preset: Scenario, flags: &mut Flags) -> Result<Scenario> {
 fn customized_load(load: Load, flags: &mut Flags) -> Result<Load> {
     match load {
         Load::Idle => Ok(load),
-        Load::Open {
-            rate_per_sec,
-            senders,
-            warmup,
-            time,
-        } => {
-            let rate = flags
-                .number("rate", 1, RATE_PER_SEC_MAX)?
-                .unwrap_or(u64::from(rate_per_sec));
+        Load::Open { rate_per_sec, senders, warmup, time } => {
+            let rate = flags.number("rate", 1, RATE_PER_SEC_MAX)?.unwrap_or(u64::from(rate_per_sec));
             let (senders, warmup, time) = customized_course(senders, warmup, time, flags)?;
             if rate * (warmup + time).as_secs() > MESSAGES_MAX {
                 return Err(usage(&format!("that is more than {MESSAGES_MAX} messages")));
             }
-            Ok(Load::Open {
-                rate_per_sec: rate as u32,
-                senders,
-                warmup,
-                time,
-            })
+            Ok(Load::Open { rate_per_sec: rate as u32, senders, warmup, time })
         }
-        Load::Closed {
-            in_flight,
-            senders,
-            warmup,
-            time,
-        } => {
-            let in_flight = flags
-                .number("in-flight", 1, IN_FLIGHT_MAX)?
-                .unwrap_or(u64::from(in_flight)) as u32;
+        Load::Closed { in_flight, senders, warmup, time } => {
+            let in_flight =
+                flags.number("in-flight", 1, IN_FLIGHT_MAX)?.unwrap_or(u64::from(in_flight)) as u32;
             let (senders, warmup, time) = customized_course(senders, warmup, time, flags)?;
-            Ok(Load::Closed {
-                in_flight,
-                senders,
-                warmup,
-                time,
-            })
+            Ok(Load::Closed { in_flight, senders, warmup, time })
         }
     }
 }
@@ -265,67 +178,29 @@ impl Load {
         let time = Duration::from_secs(seconds);
         match self {
             Self::Idle => Self::Idle,
-            Self::Open {
-                rate_per_sec,
-                senders,
-                warmup,
-                ..
-            } => Self::Open {
-                rate_per_sec,
-                senders,
-                warmup,
-                time,
-            },
-            Self::Closed {
-                in_flight,
-                senders,
-                warmup,
-                ..
-            } => Self::Closed {
-                in_flight,
-                senders,
-                warmup,
-                time,
-            },
+            Self::Open { rate_per_sec, senders, warmup, .. } => {
+                Self::Open { rate_per_sec, senders, warmup, time }
+            }
+            Self::Closed { in_flight, senders, warmup, .. } => {
+                Self::Closed { in_flight, senders, warmup, time }
+            }
         }
     }
 }
 
 /// `ws://127.0.0.1:PORT/path`, and nothing else: this tool must not become a weapon by a typing error.
 fn target(url: &str) -> Result<Target> {
-    let refused = || {
-        usage(&format!(
-            "\"{url}\" is refused: only ws://127.0.0.1:PORT/PATH is measured"
-        ))
-    };
+    let refused = || usage(&format!("\"{url}\" is refused: only ws://127.0.0.1:PORT/PATH is measured"));
     let rest = url.strip_prefix("ws://127.0.0.1:").ok_or_else(refused)?;
     let (port, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let port = port
-        .parse::<u16>()
-        .ok()
-        .filter(|port| *port > 0)
-        .ok_or_else(refused)?;
+    let port = port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(refused)?;
     let plain = path.len() <= 1_000 && path.bytes().all(|byte| byte.is_ascii_graphic());
-    if plain {
-        Ok(Target {
-            port,
-            path: format!("/{path}"),
-        })
-    } else {
-        Err(refused())
-    }
+    if plain { Ok(Target { port, path: format!("/{path}") }) } else { Err(refused()) }
 }
 
 fn bounded(name: &str, text: &str, least: u64, most: u64) -> Result<u64> {
-    let value = text
-        .parse::<u64>()
-        .ok()
-        .filter(|value| (least..=most).contains(value));
-    value.ok_or_else(|| {
-        usage(&format!(
-            "--{name} is a whole number from {least} to {most}, not \"{text}\""
-        ))
-    })
+    let value = text.parse::<u64>().ok().filter(|value| (least..=most).contains(value));
+    value.ok_or_else(|| usage(&format!("--{name} is a whole number from {least} to {most}, not \"{text}\"")))
 }
 
 fn usage(why: &str) -> Failure {
@@ -353,10 +228,7 @@ impl Flags {
                 return Err(usage(&format!("--{name} is given twice")));
             }
         }
-        match given
-            .iter()
-            .find(|(name, value)| value.is_none() && *name != "peers")
-        {
+        match given.iter().find(|(name, value)| value.is_none() && *name != "peers") {
             Some((name, _)) => Err(usage(&format!("--{name} needs a value"))),
             None => Ok(Self { given }),
         }
@@ -368,24 +240,18 @@ impl Flags {
 
     fn switch(&mut self, name: &str) -> Result<bool> {
         match self.given.remove(name) {
-            Some(Some(value)) => Err(usage(&format!(
-                "--{name} takes no value, and \"{value}\" is given"
-            ))),
+            Some(Some(value)) => Err(usage(&format!("--{name} takes no value, and \"{value}\" is given"))),
             given => Ok(given.is_some()),
         }
     }
 
     fn number(&mut self, name: &str, least: u64, most: u64) -> Result<Option<u64>> {
-        self.text(name)
-            .map(|text| bounded(name, &text, least, most))
-            .transpose()
+        self.text(name).map(|text| bounded(name, &text, least, most)).transpose()
     }
 
     fn finish(self, command: &str) -> Result<()> {
         match self.given.keys().next() {
-            Some(name) => Err(usage(&format!(
-                "{command} has no flag --{name}; see weeziq-bench help"
-            ))),
+            Some(name) => Err(usage(&format!("{command} has no flag --{name}; see weeziq-bench help"))),
             None => Ok(()),
         }
     }
@@ -402,34 +268,12 @@ mod tests {
     #[test]
     fn a_scenario_is_a_preset_with_changes() {
         let line = "rooms --url ws://127.0.0.1:9000/ws --pid 7 --rooms 10 --rate=50 --seconds 2";
-        let Ok(Command::One {
-            scenario,
-            target,
-            pid,
-            json: None,
-        }) = parsed(line)
-        else {
+        let Ok(Command::One { scenario, target, pid, json: None }) = parsed(line) else {
             panic!("not parsed")
         };
         assert_eq!((scenario.rooms, scenario.members), (10, 2));
-        assert_eq!(
-            (target, pid),
-            (
-                Target {
-                    port: 9000,
-                    path: "/ws".into()
-                },
-                Some(Pid(7))
-            )
-        );
-        let Load::Open {
-            rate_per_sec: 50,
-            time,
-            ..
-        } = scenario.load
-        else {
-            panic!("not paced")
-        };
+        assert_eq!((target, pid), (Target { port: 9000, path: "/ws".into() }, Some(Pid(7))));
+        let Load::Open { rate_per_sec: 50, time, .. } = scenario.load else { panic!("not paced") };
         assert_eq!(time, Duration::from_secs(2));
     }
 
@@ -446,10 +290,7 @@ mod tests {
             "ws://10.0.0.1:80/",
             "ws://127.0.0.1:80/a\r\nHost:x",
         ] {
-            assert!(
-                matches!(target(url), Err(Failure::Usage(_))),
-                "{url} was accepted"
-            );
+            assert!(matches!(target(url), Err(Failure::Usage(_))), "{url} was accepted");
         }
         assert_eq!(target("ws://127.0.0.1:80").unwrap().path, "/");
     }
@@ -462,22 +303,14 @@ mod tests {
             ("rooms --url ws://127.0.0.1:1/ --rate 0", "--rate"),
             ("rooms --url ws://127.0.0.1:1/ --rate", "--rate"),
             ("rooms --url ws://127.0.0.1:1/ --in-flight 3", "--in-flight"),
-            (
-                "rooms --url ws://127.0.0.1:1/ --rooms 20000 --members 2",
-                "connections",
-            ),
-            (
-                "rooms --url ws://127.0.0.1:1/ --rate 100000 --seconds 300",
-                "messages",
-            ),
+            ("rooms --url ws://127.0.0.1:1/ --rooms 20000 --members 2", "connections"),
+            ("rooms --url ws://127.0.0.1:1/ --rate 100000 --seconds 300", "messages"),
             ("rooms --url ws://127.0.0.1:1/ --url x", "twice"),
             ("all", "--server"),
             ("all --peers yes", "--peers"),
             ("all --peers --only rooms,dance", "dance"),
         ] {
-            let Err(Failure::Usage(why)) = parsed(line) else {
-                panic!("{line} passed")
-            };
+            let Err(Failure::Usage(why)) = parsed(line) else { panic!("{line} passed") };
             assert!(why.contains(part), "{line}: {why}");
         }
     }

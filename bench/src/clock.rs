@@ -19,9 +19,7 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 
     pub(crate) fn now_ns(self) -> u64 {
@@ -37,10 +35,8 @@ pub(crate) struct Pacer {
 
 impl Pacer {
     pub(crate) fn register(registry: &Registry, token: Token) -> Result<Self> {
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         registry.register(&mut SourceFd(&timer.as_raw_fd()), token, Interest::READABLE)?;
         Ok(Self { timer })
     }
@@ -62,10 +58,7 @@ impl Pacer {
     }
 
     fn set(&self, interval: Duration, first_in: Duration) -> Result<()> {
-        let times = Itimerspec {
-            it_interval: timespec(interval),
-            it_value: timespec(first_in),
-        };
+        let times = Itimerspec { it_interval: timespec(interval), it_value: timespec(first_in) };
         timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times)?;
         Ok(())
     }
@@ -90,9 +83,7 @@ mod tests {
     fn the_pacer_fires_again_and_again() {
         let mut poll = Poll::new().unwrap();
         let pacer = Pacer::register(poll.registry(), Token(7)).unwrap();
-        pacer
-            .every(Duration::from_millis(2), Duration::from_millis(1))
-            .unwrap();
+        pacer.every(Duration::from_millis(2), Duration::from_millis(1)).unwrap();
         let mut events = Events::with_capacity(4);
         for _ in 0..5 {
             // Far longer than the period: an empty return means that the timer has stopped.

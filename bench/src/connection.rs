@@ -55,11 +55,7 @@ impl Connection {
         join_event: Vec<u8>,
     ) -> io::Result<Self> {
         let mut socket = TcpStream::connect(to)?;
-        registry.register(
-            &mut socket,
-            Token(member.0 as usize),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        registry.register(&mut socket, Token(member.0 as usize), Interest::READABLE | Interest::WRITABLE)?;
         Ok(Self {
             member,
             socket,
@@ -251,13 +247,8 @@ impl Connection {
         if self.stage == Stage::Closed {
             return Ok(());
         }
-        let written = if self.outgoing.is_empty() {
-            write_some(&mut self.socket, bytes)?
-        } else {
-            0
-        };
-        self.outgoing
-            .extend_from_slice(bytes.get(written..).unwrap_or_default());
+        let written = if self.outgoing.is_empty() { write_some(&mut self.socket, bytes)? } else { 0 };
+        self.outgoing.extend_from_slice(bytes.get(written..).unwrap_or_default());
         if self.outgoing.len() > OUTGOING_BYTES_MAX {
             return Err("the server does not read: 4 MiB are waiting to be sent".into());
         }
@@ -316,10 +307,7 @@ pub(crate) struct Masks {
 
 impl Masks {
     pub(crate) fn new(seed: u64) -> Self {
-        Self {
-            state: seed | 1,
-            frame: Vec::new(),
-        }
+        Self { state: seed | 1, frame: Vec::new() }
     }
 
     /// xorshift64: the keys guard against confused proxies (RFC 6455, 10.3), of which there are none on loopback.

@@ -8,11 +8,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) fn new() -> Self {
-        Self {
-            counts: vec![0; bucket(u64::MAX) + 1],
-            total: 0,
-            highest: 0,
-        }
+        Self { counts: vec![0; bucket(u64::MAX) + 1], total: 0, highest: 0 }
     }
 
     pub(crate) fn record(&mut self, value: u64) {
@@ -39,9 +35,7 @@ impl Histogram {
 
     /// The smallest bucket bound with at least `per_mille` of the values at or under it; 0 if there are none.
     pub(crate) fn quantile(&self, per_mille: u64) -> u64 {
-        let rank = (u128::from(self.total) * u128::from(per_mille))
-            .div_ceil(1000)
-            .max(1);
+        let rank = (u128::from(self.total) * u128::from(per_mille)).div_ceil(1000).max(1);
         let mut seen = 0u128;
         for (index, count) in self.counts.iter().enumerate() {
             seen += u128::from(*count);
@@ -66,9 +60,7 @@ fn bucket_top(index: usize) -> u64 {
     let index = index as u64;
     let shift = (index >> SUB_BITS).saturating_sub(1);
     let within = index - (shift << SUB_BITS);
-    (u128::from(within + 1) << shift)
-        .saturating_sub(1)
-        .min(u128::from(u64::MAX)) as u64
+    (u128::from(within + 1) << shift).saturating_sub(1).min(u128::from(u64::MAX)) as u64
 }
 
 #[cfg(test)]
@@ -104,17 +96,9 @@ mod tests {
         for v in 1..=1000u64 {
             h.record(v * 1000);
         }
-        for (per_mille, exact) in [
-            (500, 500_000u64),
-            (990, 990_000),
-            (999, 999_000),
-            (1000, 1_000_000),
-        ] {
+        for (per_mille, exact) in [(500, 500_000u64), (990, 990_000), (999, 999_000), (1000, 1_000_000)] {
             let got = h.quantile(per_mille);
-            assert!(
-                got >= exact && got as f64 <= exact as f64 * 1.008,
-                "{per_mille}: {got}"
-            );
+            assert!(got >= exact && got as f64 <= exact as f64 * 1.008, "{per_mille}: {got}");
         }
         assert_eq!((h.count(), h.highest()), (1000, 1_000_000));
         h.clear();

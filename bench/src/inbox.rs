@@ -97,10 +97,7 @@ impl Inbox {
         let Some(mark) = self.fields.mark(payload).filter(|mark| mark.run == self.run) else {
             return self.ledger.foreign();
         };
-        let entry = Entry {
-            sender: mark.sender,
-            number: mark.number,
-        };
+        let entry = Entry { sender: mark.sender, number: mark.number };
         if self.ledger.delivered(receiver, entry, self.fields.seq(payload)) {
             let room = wire::room_name(self.run, self.ledger.room_of(mark.sender));
             if self.fields.room(payload) != Some(room.as_bytes()) {
@@ -155,19 +152,8 @@ impl Inbox {
     }
 
     pub(crate) fn errors(&self) -> Errors {
-        let Errors {
-            overacked,
-            refused,
-            disconnected,
-            ..
-        } = self.errors;
-        Errors {
-            unacked: self.unacked,
-            overacked,
-            refused,
-            disconnected,
-            ..self.ledger.errors()
-        }
+        let Errors { overacked, refused, disconnected, .. } = self.errors;
+        Errors { unacked: self.unacked, overacked, refused, disconnected, ..self.ledger.errors() }
     }
 
     /// Forgets the warm-up's figures, not its errors.

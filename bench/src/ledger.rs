@@ -79,11 +79,7 @@ impl fmt::Display for Errors {
             write!(f, "{separator}{name} {count}")?;
             separator = ", ";
         }
-        if separator.is_empty() {
-            write!(f, "none")
-        } else {
-            Ok(())
-        }
+        if separator.is_empty() { write!(f, "none") } else { Ok(()) }
     }
 }
 
@@ -123,13 +119,7 @@ impl Ledger {
             members_per_room,
             rooms: vec![Room::default(); rooms as usize],
             senders: vec![Sender::default(); members],
-            receivers: vec![
-                Receiver {
-                    next: 1,
-                    missing: BTreeSet::new()
-                };
-                members
-            ],
+            receivers: vec![Receiver { next: 1, missing: BTreeSet::new() }; members],
             expected: 0,
             distinct: 0,
             errors: Errors::default(),
@@ -221,11 +211,7 @@ impl Ledger {
     /// What is owed now counts as lost.
     pub(crate) fn errors(&self) -> Errors {
         let against_sender: u64 = self.senders.iter().map(Sender::inversions).sum();
-        Errors {
-            lost: self.outstanding(),
-            reordered: self.errors.reordered + against_sender,
-            ..self.errors
-        }
+        Errors { lost: self.outstanding(), reordered: self.errors.reordered + against_sender, ..self.errors }
     }
 }
 
@@ -246,11 +232,7 @@ impl Receiver {
             self.next = seq + 1;
             return Arrival::Next;
         }
-        if self.missing.remove(&seq) {
-            Arrival::Late
-        } else {
-            Arrival::Again
-        }
+        if self.missing.remove(&seq) { Arrival::Late } else { Arrival::Again }
     }
 }
 
@@ -294,13 +276,7 @@ mod tests {
 
     fn check(what: &str, broken: &[usize], expected: Errors) {
         for victim in 0..MEMBERS {
-            let got = deliver(|m| {
-                if m == victim {
-                    broken.to_vec()
-                } else {
-                    vec![0, 1, 2, 3, 4]
-                }
-            });
+            let got = deliver(|m| if m == victim { broken.to_vec() } else { vec![0, 1, 2, 3, 4] });
             assert_eq!(got, expected, "{what} at member {victim}");
         }
     }
@@ -312,26 +288,10 @@ mod tests {
         check("drop", &[0, 1, 3, 4], Errors { lost: 1, ..none });
         check("drop of the last", &[0, 1, 2, 3], Errors { lost: 1, ..none });
         check("duplicate", &[0, 1, 2, 2, 3, 4], Errors { duplicate: 1, ..none });
-        check(
-            "late duplicate",
-            &[0, 1, 2, 3, 4, 0],
-            Errors { duplicate: 1, ..none },
-        );
+        check("late duplicate", &[0, 1, 2, 3, 4, 0], Errors { duplicate: 1, ..none });
         check("swap", &[0, 2, 1, 3, 4], Errors { reordered: 1, ..none });
-        check(
-            "one falls back by two",
-            &[0, 2, 3, 1, 4],
-            Errors { reordered: 1, ..none },
-        );
-        check(
-            "drop and duplicate",
-            &[0, 1, 1, 3, 4],
-            Errors {
-                lost: 1,
-                duplicate: 1,
-                ..none
-            },
-        );
+        check("one falls back by two", &[0, 2, 3, 1, 4], Errors { reordered: 1, ..none });
+        check("drop and duplicate", &[0, 1, 1, 3, 4], Errors { lost: 1, duplicate: 1, ..none });
         check("nothing at all", &[], Errors { lost: 5, ..none });
     }
 
@@ -351,14 +311,7 @@ mod tests {
         ledger.delivered(Member(0), entries[1], None);
         ledger.delivered(Member(0), entries[1], Some(0));
         ledger.delivered(Member(0), entries[1], Some(u64::MAX));
-        assert_eq!(
-            ledger.errors(),
-            Errors {
-                misnumbered: 4,
-                lost: 13,
-                ..Errors::default()
-            }
-        );
+        assert_eq!(ledger.errors(), Errors { misnumbered: 4, lost: 13, ..Errors::default() });
     }
 
     #[test]
@@ -369,13 +322,7 @@ mod tests {
                 ledger.delivered(Member(member), entries[entry], Some(seq));
             }
         }
-        assert_eq!(
-            ledger.errors(),
-            Errors {
-                duplicate: 3,
-                ..Errors::default()
-            }
-        );
+        assert_eq!(ledger.errors(), Errors { duplicate: 3, ..Errors::default() });
     }
 
     #[test]
@@ -386,34 +333,14 @@ mod tests {
                 ledger.delivered(Member(member), entries[entry], Some(seq));
             }
         }
-        assert_eq!(
-            ledger.errors(),
-            Errors {
-                reordered: 1,
-                ..Errors::default()
-            }
-        );
+        assert_eq!(ledger.errors(), Errors { reordered: 1, ..Errors::default() });
     }
 
     #[test]
     fn what_nobody_sent_is_foreign() {
         let (mut ledger, _) = five_sent();
-        ledger.delivered(
-            Member(0),
-            Entry {
-                sender: Member(0),
-                number: 5,
-            },
-            Some(1),
-        );
-        ledger.delivered(
-            Member(0),
-            Entry {
-                sender: Member(1),
-                number: 0,
-            },
-            Some(1),
-        );
+        ledger.delivered(Member(0), Entry { sender: Member(0), number: 5 }, Some(1));
+        ledger.delivered(Member(0), Entry { sender: Member(1), number: 0 }, Some(1));
         assert_eq!(ledger.errors().foreign, 2);
         assert_eq!(ledger.errors().to_string(), "lost 15, foreign 2");
         assert_eq!(Errors::default().to_string(), "none");

@@ -40,11 +40,7 @@ impl Usage {
         let (busy, stolen) = busy_and_stolen_ticks(&stat).unwrap_or_default();
         let time =
             |ticks: u64| Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1));
-        Self {
-            at: Instant::now(),
-            busy: time(busy),
-            stolen: time(stolen),
-        }
+        Self { at: Instant::now(), busy: time(busy), stolen: time(stolen) }
     }
 
     /// What was used since `earlier`, besides what the measured processes used.
@@ -52,16 +48,10 @@ impl Usage {
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
         let whole = self.at.duration_since(earlier.at).as_secs_f64() * processors;
         let ours: u64 = measured.iter().map(|cpu| cpu.ticks_us).sum();
-        let others = self
-            .busy
-            .saturating_sub(earlier.busy)
-            .saturating_sub(Duration::from_micros(ours));
+        let others = self.busy.saturating_sub(earlier.busy).saturating_sub(Duration::from_micros(ours));
         let stolen = self.stolen.saturating_sub(earlier.stolen);
         let percent = |part: Duration| part.as_secs_f64() * 100.0 / whole.max(f64::MIN_POSITIVE);
-        Disturbance {
-            others_percent: percent(others),
-            stolen_percent: percent(stolen),
-        }
+        Disturbance { others_percent: percent(others), stolen_percent: percent(stolen) }
     }
 }
 
@@ -99,10 +89,7 @@ impl Floor {
             receiving_ns += Pid::own().cpu_alone()?.scheduled_ns.saturating_sub(middle);
         }
         let each = |ns: u64| ns as f64 / 1000.0 / (FLOOR_PAIRS * FLOOR_ROUNDS) as f64;
-        Ok(Self {
-            send_us: each(sending_ns),
-            receive_us: each(receiving_ns),
-        })
+        Ok(Self { send_us: each(sending_ns), receive_us: each(receiving_ns) })
     }
 }
 
@@ -114,13 +101,8 @@ const FLOOR_FRAME_BYTES: usize = 270;
 /// Of the line `cpu  user nice system idle iowait irq softirq steal …`. Interrupts are left out: on loopback they are
 /// mostly the measured traffic's own, and no process is charged with them.
 fn busy_and_stolen_ticks(stat: &str) -> Option<(u64, u64)> {
-    let fields: Vec<u64> = stat
-        .lines()
-        .next()?
-        .split_ascii_whitespace()
-        .skip(1)
-        .map_while(|field| field.parse().ok())
-        .collect();
+    let fields: Vec<u64> =
+        stat.lines().next()?.split_ascii_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
     let [user, nice, system, _idle, _iowait, _irq, _softirq, steal, ..] = fields.as_slice() else {
         return None;
     };
@@ -131,8 +113,7 @@ pub(crate) fn description() -> Value {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let value_of = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_once(':'))
-            .map(|(_, value)| value.trim().to_owned())
+        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
     };
     json!({
         "cpu": value_of(&read("/proc/cpuinfo"), "model name"),
@@ -157,52 +138,21 @@ mod tests {
 
     #[test]
     fn what_neither_server_nor_tool_used_is_a_disturbance() {
-        assert_eq!(
-            busy_and_stolen_ticks("cpu  10 1 5 900 7 3 4 2 0 0\ncpu0 1"),
-            Some((16, 2))
-        );
+        assert_eq!(busy_and_stolen_ticks("cpu  10 1 5 900 7 3 4 2 0 0\ncpu0 1"), Some((16, 2)));
         assert_eq!(busy_and_stolen_ticks("cpu 1 2"), None);
         let at = Instant::now();
-        let before = Usage {
-            at,
-            busy: Duration::from_secs(5),
-            stolen: Duration::ZERO,
-        };
+        let before = Usage { at, busy: Duration::from_secs(5), stolen: Duration::ZERO };
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-        let later = Usage {
-            at: at + Duration::from_secs(10),
-            busy: Duration::from_secs(15),
-            ..before
-        };
-        let measured = [
-            Cpu {
-                ticks_us: 6_000_000,
-                scheduled_ns: 0,
-            },
-            Cpu {
-                ticks_us: 3_000_000,
-                scheduled_ns: 0,
-            },
-        ];
+        let later = Usage { at: at + Duration::from_secs(10), busy: Duration::from_secs(15), ..before };
+        let measured =
+            [Cpu { ticks_us: 6_000_000, scheduled_ns: 0 }, Cpu { ticks_us: 3_000_000, scheduled_ns: 0 }];
         let disturbance = later.disturbance_since(before, &measured);
         assert!((disturbance.others_percent - 10.0 / processors).abs() < 0.01);
         assert_eq!(
-            later.disturbance_since(
-                before,
-                &[Cpu {
-                    ticks_us: 99_000_000,
-                    scheduled_ns: 0
-                }]
-            ),
+            later.disturbance_since(before, &[Cpu { ticks_us: 99_000_000, scheduled_ns: 0 }]),
             Disturbance::default()
         );
-        assert!(
-            Disturbance {
-                others_percent: 40.0,
-                stolen_percent: 0.0
-            }
-            .spoils()
-        );
+        assert!(Disturbance { others_percent: 40.0, stolen_percent: 0.0 }.spoils());
         assert!(!Disturbance::default().spoils());
     }
 }

@@ -47,18 +47,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::SelfTest => {
             let (text, passed) = self_test::run()?;
             report::say(&text);
-            Ok(if passed {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(1)
-            })
+            Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
-        Command::One {
-            scenario,
-            target,
-            pid,
-            json,
-        } => {
+        Command::One { scenario, target, pid, json } => {
             let outcome = scenario.run(&target, pid)?;
             let mut report = Report::new();
             report.add(Record::of(&scenario, "server", 1, Ok(outcome)));

@@ -58,12 +58,7 @@ impl Pid {
         while let Some(pid) = all.get(next).copied() {
             for task in tasks(pid) {
                 let children = fs::read_to_string(format!("{task}/children")).unwrap_or_default();
-                all.extend(
-                    children
-                        .split_ascii_whitespace()
-                        .filter_map(|pid| pid.parse().ok())
-                        .map(Pid),
-                );
+                all.extend(children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid));
             }
             next += 1;
         }
@@ -76,10 +71,7 @@ fn tasks(pid: Pid) -> Vec<String> {
     let Ok(entries) = fs::read_dir(&folder) else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?)))
-        .collect()
+    entries.flatten().filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?))).collect()
 }
 
 fn cpu_of(pid: Pid) -> Option<Cpu> {
@@ -106,12 +98,7 @@ fn ticks_in_stat(stat: &str) -> Option<u64> {
 fn resident_bytes_of(pid: Pid) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.0)).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    line.trim()
-        .strip_suffix("kB")?
-        .trim()
-        .parse::<u64>()
-        .ok()
-        .map(|kib| kib * 1024)
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
 #[cfg(test)]
@@ -129,10 +116,7 @@ mod tests {
     fn a_child_s_cpu_counts_while_it_lives_and_after() {
         let before = Pid::own().cpu().unwrap();
         let busy = "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done";
-        std::process::Command::new("sh")
-            .args(["-c", busy])
-            .status()
-            .unwrap();
+        std::process::Command::new("sh").args(["-c", busy]).status().unwrap();
         assert!(Pid::own().cpu().unwrap().since(before).ticks_us > 0);
         let mut sleeper = std::process::Command::new("sleep").arg("10").spawn().unwrap();
         assert!(Pid::own().tree().contains(&Pid(sleeper.id())));
@@ -143,10 +127,7 @@ mod tests {
 
     #[test]
     fn what_a_live_child_uses_is_not_our_own() {
-        let mut busy = std::process::Command::new("sh")
-            .args(["-c", "while :; do :; done"])
-            .spawn()
-            .unwrap();
+        let mut busy = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         let child = Pid(busy.id());
         let own_before = Pid::own().cpu_alone().unwrap();
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);

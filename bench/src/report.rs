@@ -24,19 +24,11 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn of(scenario: &Scenario, target: &str, round: u32, result: Result<Outcome>) -> Self {
-        Self {
-            scenario: scenario.name.clone(),
-            target: target.into(),
-            round,
-            result,
-        }
+        Self { scenario: scenario.name.clone(), target: target.into(), round, result }
     }
 
     fn failed(&self) -> bool {
-        !self
-            .result
-            .as_ref()
-            .is_ok_and(|outcome| outcome.errors == Errors::default())
+        !self.result.as_ref().is_ok_and(|outcome| outcome.errors == Errors::default())
     }
 
     fn to_json(&self) -> Value {
@@ -45,15 +37,9 @@ impl Record {
             Err(failure) => merge(&mut all, json!({"failure": failure.to_string()})),
             Ok(outcome) => {
                 let errors: BTreeMap<_, _> = outcome.errors.named().into_iter().collect();
-                merge(
-                    &mut all,
-                    json!({"errors": errors, "firstTrouble": outcome.first_trouble}),
-                );
+                merge(&mut all, json!({"errors": errors, "firstTrouble": outcome.first_trouble}));
                 merge(&mut all, json!({"joins": joins_json(&outcome.joins)}));
-                merge(
-                    &mut all,
-                    json!({"traffic": outcome.traffic.as_ref().map(traffic_json)}),
-                );
+                merge(&mut all, json!({"traffic": outcome.traffic.as_ref().map(traffic_json)}));
             }
         }
         all
@@ -114,10 +100,7 @@ impl Report {
             std::fs::write(path, text)
                 .map_err(|error| Failure::Usage(format!("--json {}: {error}", path.display())))?;
         }
-        let failure = self
-            .records
-            .iter()
-            .find_map(|record| record.result.as_ref().err());
+        let failure = self.records.iter().find_map(|record| record.result.as_ref().err());
         let code = match failure {
             Some(failure) => failure.exit_code(),
             None => u8::from(self.records.iter().any(Record::failed)),
@@ -150,10 +133,7 @@ impl Report {
                 continue;
             };
             let key = (record.scenario.as_str(), record.target.as_str());
-            match rows
-                .iter_mut()
-                .find(|(scenario, target, _)| (*scenario, *target) == key)
-            {
+            match rows.iter_mut().find(|(scenario, target, _)| (*scenario, *target) == key) {
                 Some((_, _, outcomes)) => outcomes.push(outcome),
                 None => rows.push((key.0, key.1, vec![outcome])),
             }
@@ -167,11 +147,7 @@ impl Report {
         for (scenario, target, outcomes) in rows {
             let cells: Vec<String> = columns.iter().map(|column| column.cell(&outcomes)).collect();
             let errors = sum(&outcomes);
-            let _ = writeln!(
-                text,
-                "| {scenario} | {target} | {} | {errors} |",
-                cells.join(" | ")
-            );
+            let _ = writeln!(text, "| {scenario} | {target} | {} | {errors} |", cells.join(" | "));
         }
         text.push('\n');
     }
@@ -199,10 +175,7 @@ struct Column {
 impl Column {
     /// The median, with the range if there are several rounds.
     fn cell(&self, outcomes: &[&Outcome]) -> String {
-        let mut figures: Vec<f64> = outcomes
-            .iter()
-            .filter_map(|outcome| (self.figure)(outcome))
-            .collect();
+        let mut figures: Vec<f64> = outcomes.iter().filter_map(|outcome| (self.figure)(outcome)).collect();
         figures.sort_by(f64::total_cmp);
         let (Some(low), Some(high)) = (figures.first(), figures.last()) else {
             return "–".into();
@@ -216,66 +189,30 @@ impl Column {
 }
 
 const TRAFFIC_COLUMNS: [Column; 9] = [
+    Column { name: "deliveries/s", figure: |o| o.traffic.as_ref().map(Traffic::deliveries_per_sec) },
     Column {
-        name: "deliveries/s",
-        figure: |o| o.traffic.as_ref().map(Traffic::deliveries_per_sec),
+        name: "CPU µs/delivery", figure: |o| o.traffic.as_ref().and_then(Traffic::cpu_us_per_delivery)
     },
-    Column {
-        name: "CPU µs/delivery",
-        figure: |o| o.traffic.as_ref().and_then(Traffic::cpu_us_per_delivery),
-    },
-    Column {
-        name: "p50 µs",
-        figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(500))),
-    },
-    Column {
-        name: "p99 µs",
-        figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(990))),
-    },
-    Column {
-        name: "p99.9 µs",
-        figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(999))),
-    },
-    Column {
-        name: "ack p50 µs",
-        figure: |o| o.traffic.as_ref().map(|t| us(t.ack_latency.quantile(500))),
-    },
-    Column {
-        name: "own lag p99 µs",
-        figure: |o| o.traffic.as_ref().map(|t| us(t.send_lag.quantile(990))),
-    },
-    Column {
-        name: "own CPU µs/delivery",
-        figure: |o| o.traffic.as_ref().map(Traffic::own_us_per_delivery),
-    },
+    Column { name: "p50 µs", figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(500))) },
+    Column { name: "p99 µs", figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(990))) },
+    Column { name: "p99.9 µs", figure: |o| o.traffic.as_ref().map(|t| us(t.latency.quantile(999))) },
+    Column { name: "ack p50 µs", figure: |o| o.traffic.as_ref().map(|t| us(t.ack_latency.quantile(500))) },
+    Column { name: "own lag p99 µs", figure: |o| o.traffic.as_ref().map(|t| us(t.send_lag.quantile(990))) },
+    Column { name: "own CPU µs/delivery", figure: |o| o.traffic.as_ref().map(Traffic::own_us_per_delivery) },
     OTHERS,
 ];
 
 const JOIN_COLUMNS: [Column; 5] = [
-    Column {
-        name: "connections",
-        figure: |o| Some(f64::from(o.joins.connections)),
-    },
-    Column {
-        name: "joins/s",
-        figure: |o| Some(o.joins.per_sec()),
-    },
-    Column {
-        name: "CPU µs/join",
-        figure: |o| o.joins.cpu_us_each(),
-    },
-    Column {
-        name: "RSS B/connection",
-        figure: |o| o.joins.resident_bytes_each(),
-    },
+    Column { name: "connections", figure: |o| Some(f64::from(o.joins.connections)) },
+    Column { name: "joins/s", figure: |o| Some(o.joins.per_sec()) },
+    Column { name: "CPU µs/join", figure: |o| o.joins.cpu_us_each() },
+    Column { name: "RSS B/connection", figure: |o| o.joins.resident_bytes_each() },
     OTHERS,
 ];
 
 /// Who reads a figure must see beside it whether it was measured in peace.
-const OTHERS: Column = Column {
-    name: "others' CPU %",
-    figure: |o| o.disturbance().map(|d| d.others_percent),
-};
+const OTHERS: Column =
+    Column { name: "others' CPU %", figure: |o| o.disturbance().map(|d| d.others_percent) };
 
 impl Outcome {
     /// Of the part that this run is about. Without the server's pid its share can't be told from that of others.
@@ -308,13 +245,11 @@ impl Joins {
     }
 
     fn cpu_us_each(&self) -> Option<f64> {
-        self.cpu
-            .map(|cpu| cpu.ticks_us as f64 / f64::from(self.connections))
+        self.cpu.map(|cpu| cpu.ticks_us as f64 / f64::from(self.connections))
     }
 
     fn resident_bytes_each(&self) -> Option<f64> {
-        self.resident_bytes
-            .map(|bytes| bytes as f64 / f64::from(self.connections))
+        self.resident_bytes.map(|bytes| bytes as f64 / f64::from(self.connections))
     }
 }
 
@@ -367,10 +302,7 @@ fn quantiles_json(histogram: &Histogram) -> Value {
 }
 
 fn sum(outcomes: &[&Outcome]) -> Errors {
-    outcomes
-        .iter()
-        .map(|outcome| outcome.errors)
-        .fold(Errors::default(), Errors::plus)
+    outcomes.iter().map(|outcome| outcome.errors).fold(Errors::default(), Errors::plus)
 }
 
 fn merge(into: &mut Value, more: Value) {
@@ -382,11 +314,7 @@ fn merge(into: &mut Value, more: Value) {
 fn median(sorted: &[f64]) -> f64 {
     let at = |index: usize| sorted.get(index).copied().unwrap_or_default();
     let half = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        at(half)
-    } else {
-        (at(half.saturating_sub(1)) + at(half)) / 2.0
-    }
+    if sorted.len() % 2 == 1 { at(half) } else { (at(half.saturating_sub(1)) + at(half)) / 2.0 }
 }
 
 fn us(ns: u64) -> f64 {
@@ -420,6 +348,7 @@ pub(crate) fn say(text: &str) {
     println!("{text}");
 }
 
+#[expect(clippy::print_stderr, reason = "a command's complaint belongs on standard error")]
 pub(crate) fn complain(text: &str) {
     eprintln!("weeziq-bench: {text}");
 }

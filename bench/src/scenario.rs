@@ -25,19 +25,9 @@ pub(crate) enum Load {
     /// Nobody says anything: only joins and memory are measured.
     Idle,
     /// Messages are due at fixed times, whether or not the server keeps up. All rooms together.
-    Open {
-        rate_per_sec: u32,
-        senders: Senders,
-        warmup: Duration,
-        time: Duration,
-    },
+    Open { rate_per_sec: u32, senders: Senders, warmup: Duration, time: Duration },
     /// Each sender keeps this many on their way.
-    Closed {
-        in_flight: u32,
-        senders: Senders,
-        warmup: Duration,
-        time: Duration,
-    },
+    Closed { in_flight: u32, senders: Senders, warmup: Duration, time: Duration },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,15 +82,12 @@ impl Scenario {
         let joins = self.join(&mut swarm, pid)?;
         let traffic = match self.load {
             Load::Idle => None,
-            load => Some(
-                Traffic::measure(&mut swarm, load, self.connections(), pid).map_err(|failure| match swarm
-                    .inbox()
-                    .first_trouble()
-                {
+            load => Some(Traffic::measure(&mut swarm, load, self.connections(), pid).map_err(|failure| {
+                match swarm.inbox().first_trouble() {
                     Some(trouble) => failure.at(trouble),
                     None => failure,
-                })?,
-            ),
+                }
+            })?),
         };
         let inbox = swarm.inbox();
         Ok(Outcome {
@@ -127,17 +114,9 @@ impl Scenario {
         if self.load == Load::Idle {
             swarm.listen_for(IDLE_SETTLE)?;
             let now = pid.map(Pid::resident_bytes);
-            resident_bytes = now
-                .zip(resident_before)
-                .map(|(now, before)| now.saturating_sub(before));
+            resident_bytes = now.zip(resident_before).map(|(now, before)| now.saturating_sub(before));
         }
-        Ok(Joins {
-            connections: self.connections(),
-            elapsed,
-            cpu,
-            disturbance,
-            resident_bytes,
-        })
+        Ok(Joins { connections: self.connections(), elapsed, cpu, disturbance, resident_bytes })
     }
 }
 
@@ -194,17 +173,13 @@ fn drive(
 ) -> Result<u64> {
     match load {
         Load::Idle => Ok(0),
-        Load::Open {
-            rate_per_sec,
-            senders,
-            ..
-        } => {
+        Load::Open { rate_per_sec, senders, .. } => {
             let order = senders.in_random_order(connections);
             drive_open(swarm, rate_per_sec, &order, time, lag)
         }
-        Load::Closed {
-            in_flight, senders, ..
-        } => drive_closed(swarm, in_flight, &senders.in_random_order(connections), time),
+        Load::Closed { in_flight, senders, .. } => {
+            drive_closed(swarm, in_flight, &senders.in_random_order(connections), time)
+        }
     }
 }
 
@@ -280,9 +255,7 @@ impl Senders {
         let mut order: Vec<Member> = (0..count).map(Member).collect();
         let mut state = 0x2545_f491_4f6c_dd1du64;
         for end in (1..order.len()).rev() {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             order.swap(end, (state >> 33) as usize % (end + 1));
         }
         order
@@ -302,13 +275,7 @@ pub(crate) fn raise_descriptor_limit(needed: u64) -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        )?;
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     }
     match limit.maximum {
         Some(maximum) if maximum < needed => Err(Failure::Machine(format!(
@@ -319,9 +286,7 @@ pub(crate) fn raise_descriptor_limit(needed: u64) -> Result<()> {
 }
 
 fn fresh_id() -> u32 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (now.as_nanos() as u32).rotate_left(7) ^ std::process::id()
 }
 

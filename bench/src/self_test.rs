@@ -43,9 +43,7 @@ pub(crate) fn run() -> Result<(String, bool)> {
     // At once, each with a server of its own: a lost message is one only after seconds of silence.
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let runs = expected.map(|(fault, _)| scope.spawn(move || measure(fault)));
-        runs.into_iter()
-            .map(std::thread::ScopedJoinHandle::join)
-            .collect()
+        runs.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
     for ((fault, expected), outcome) in expected.into_iter().zip(outcomes) {
         let broke = |_| Err(Failure::Machine(format!("the run with {fault:?} panicked")));
@@ -53,9 +51,7 @@ pub(crate) fn run() -> Result<(String, bool)> {
         let right = errors == expected && deliveries > 0;
         passed &= right;
         let verdict = if right { "ok" } else { "WRONG" };
-        lines.push(format!(
-            "{verdict}: planted {fault:?}, saw {errors} in {deliveries} deliveries"
-        ));
+        lines.push(format!("{verdict}: planted {fault:?}, saw {errors} in {deliveries} deliveries"));
     }
     Ok((lines.join("\n"), passed))
 }
@@ -74,17 +70,8 @@ fn measure(fault: Fault) -> Result<(Errors, u64)> {
         },
     };
     let hall = Hall::open(fault)?;
-    let outcome = scenario.run(
-        &Target {
-            port: hall.port,
-            path: "/ws".into(),
-        },
-        None,
-    )?;
-    Ok((
-        outcome.errors,
-        outcome.traffic.map_or(0, |traffic| traffic.deliveries),
-    ))
+    let outcome = scenario.run(&Target { port: hall.port, path: "/ws".into() }, None)?;
+    Ok((outcome.errors, outcome.traffic.map_or(0, |traffic| traffic.deliveries)))
 }
 
 /// The server. A thread for each connection, blocking calls, one lock: right rather than fast.
@@ -159,12 +146,7 @@ fn converse(socket: &mut TcpStream, rooms: &Mutex<Rooms>, fault: Fault) -> Resul
     socket.write_all(format!("{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n").as_bytes())?;
     loop {
         while let Some(event) = next_event(&mut received)? {
-            answer(
-                socket,
-                &event,
-                &mut rooms.lock().unwrap_or_else(PoisonError::into_inner),
-                fault,
-            )?;
+            answer(socket, &event, &mut rooms.lock().unwrap_or_else(PoisonError::into_inner), fault)?;
         }
         read_more(socket, &mut received)?;
     }
@@ -185,10 +167,7 @@ fn next_event(received: &mut Vec<u8>) -> Result<Option<Vec<u8>>> {
     let Some(header) = ws::parse_header(received).map_err(|why| Failure::Server(why.into()))? else {
         return Ok(None);
     };
-    let (start, end) = (
-        header.header_bytes,
-        header.header_bytes + header.payload_bytes as usize,
-    );
+    let (start, end) = (header.header_bytes, header.header_bytes + header.payload_bytes as usize);
     let Some(key) = header.mask else {
         return Err(Failure::Server("the client did not mask".into()));
     };
@@ -205,25 +184,14 @@ fn answer(socket: &mut TcpStream, event: &[u8], rooms: &mut Rooms, fault: Fault)
     let name = fields.room(event).unwrap_or_default().to_vec();
     let label = String::from_utf8_lossy(&name).into_owned();
     if event.starts_with(br#"{"type":"join-room""#) {
-        rooms
-            .by_name
-            .entry(name)
-            .or_default()
-            .members
-            .push(socket.try_clone()?);
-        write(
-            socket,
-            &format!(r#"{{"type":"joined-room","roomId":"{label}","success":true}}"#),
-        )?;
+        rooms.by_name.entry(name).or_default().members.push(socket.try_clone()?);
+        write(socket, &format!(r#"{{"type":"joined-room","roomId":"{label}","success":true}}"#))?;
         // Presence that the generator has to skip, its type in the middle and then in front, and long.
         write(
             socket,
             &format!(r#"{{"users":[{{"type":"new-message"}}],"type":"room-users","roomId":"{label}"}}"#),
         )?;
-        return write(
-            socket,
-            &format!(r#"{{"type":"room-users","pad":"{}"}}"#, "x".repeat(300_000)),
-        );
+        return write(socket, &format!(r#"{{"type":"room-users","pad":"{}"}}"#, "x".repeat(300_000)));
     }
     let text = String::from_utf8_lossy(fields.message(event).unwrap_or_default()).into_owned();
     let Some(room) = rooms.by_name.get_mut(&name) else {
@@ -232,11 +200,7 @@ fn answer(socket: &mut TcpStream, event: &[u8], rooms: &mut Rooms, fault: Fault)
     room.seq += 1;
     let seq = room.seq;
     let due = !rooms.planted && seq == FAULT_SEQ && fault != Fault::Nothing;
-    let said = if due && fault == Fault::Mislabel {
-        "elsewhere"
-    } else {
-        &label
-    };
+    let said = if due && fault == Fault::Mislabel { "elsewhere" } else { &label };
     let message = format!(r#"{{"type":"new-message","roomId":"{said}","seq":{seq},"message":"{text}"}}"#);
     for (index, member) in room.members.iter_mut().enumerate() {
         if index != FAULT_MEMBER {

@@ -42,11 +42,7 @@ impl Server {
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
             .current_dir(&folder.path)
-            .envs([
-                ("HOST", "127.0.0.1"),
-                ("NODE_ENV", "production"),
-                ("EVENTS_PER_SEC", "0"),
-            ])
+            .envs([("HOST", "127.0.0.1"), ("NODE_ENV", "production"), ("EVENTS_PER_SEC", "0")])
             .env("PORT", port.to_string())
             .env("DATA_DIR", folder.path.join("data"))
             .envs(launch.environment.iter().copied())
@@ -57,12 +53,7 @@ impl Server {
             .map_err(|error| {
                 Failure::Usage(format!("{} does not start: {error}", launch.program.display()))
             })?;
-        let mut server = Self {
-            child,
-            port,
-            folder,
-            readiness: String::new(),
-        };
+        let mut server = Self { child, port, folder, readiness: String::new() };
         server.wait_ready()?;
         Ok(server)
     }
@@ -72,10 +63,7 @@ impl Server {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target {
-            port: self.port,
-            path: "/ws".into(),
-        }
+        Target { port: self.port, path: "/ws".into() }
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -105,9 +93,7 @@ impl Server {
 
     /// SIGTERM; an error if it does not end in time, or not with 0. It is gone afterwards in any case.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
@@ -141,11 +127,8 @@ impl Folder {
     fn create(root: &Path) -> Result<Self> {
         let unique = Instant::now();
         for attempt in 0..100u32 {
-            let path = root.join(format!(
-                "weeziq-bench-{}-{:?}-{attempt}",
-                std::process::id(),
-                unique.elapsed()
-            ));
+            let path =
+                root.join(format!("weeziq-bench-{}-{:?}-{attempt}", std::process::id(), unique.elapsed()));
             match fs::create_dir(&path) {
                 Ok(()) => {
                     fs::create_dir(path.join("data"))?;
@@ -155,10 +138,7 @@ impl Folder {
                 Err(error) => return Err(Failure::Usage(format!("{}: {error}", path.display()))),
             }
         }
-        Err(Failure::Machine(format!(
-            "no free name for a folder in {}",
-            root.display()
-        )))
+        Err(Failure::Machine(format!("no free name for a folder in {}", root.display())))
     }
 
     fn log(&self) -> PathBuf {
@@ -191,13 +171,10 @@ fn readiness(port: u16) -> Option<String> {
     let mut socket =
         TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), timeout).ok()?;
     socket.set_read_timeout(Some(timeout)).ok()?;
-    socket
-        .write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        .ok()?;
+    socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     let _ = socket.take(4096).read_to_end(&mut answer); // a server may keep the connection; what came is enough
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200")
-        .then(|| body.chars().take(200).collect())
+    head.starts_with("HTTP/1.1 200").then(|| body.chars().take(200).collect())
 }

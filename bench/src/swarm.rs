@@ -88,9 +88,7 @@ impl Swarm {
             self.turn(TURN_MAX)?;
             let joined = self.inbox.joined;
             if let Some(trouble) = self.inbox.first_trouble() {
-                return Err(Failure::Server(format!(
-                    "{joined} of {members} had joined when {trouble}"
-                )));
+                return Err(Failure::Server(format!("{joined} of {members} had joined when {trouble}")));
             }
             if Instant::now() > deadline {
                 let seconds = JOIN_MAX.as_secs();
@@ -105,8 +103,7 @@ impl Swarm {
     fn open(&mut self, member: Member) -> Result<()> {
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, self.target.port));
         let join = wire::join_event(self.run, self.inbox.room_of(member), member);
-        self.connections
-            .push(Connection::open(to, self.poll.registry(), member, join)?);
+        self.connections.push(Connection::open(to, self.poll.registry(), member, join)?);
         Ok(())
     }
 
@@ -116,24 +113,8 @@ impl Swarm {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        let Self {
-            events,
-            connections,
-            inbox,
-            buffer,
-            masks,
-            handshake,
-            clock,
-            pacer,
-            ..
-        } = self;
-        let mut cx = Context {
-            inbox,
-            buffer,
-            masks,
-            handshake,
-            clock: *clock,
-        };
+        let Self { events, connections, inbox, buffer, masks, handshake, clock, pacer, .. } = self;
+        let mut cx = Context { inbox, buffer, masks, handshake, clock: *clock };
         for event in events.iter() {
             if event.token() == PACER {
                 pacer.acknowledge();
@@ -154,42 +135,14 @@ impl Swarm {
 
     /// Sends the member's next message to his room, marked with the time at which it was due.
     pub(crate) fn send(&mut self, sender: Member, intended_ns: u64) {
-        let Self {
-            connections,
-            inbox,
-            buffer,
-            masks,
-            handshake,
-            clock,
-            event,
-            run,
-            ..
-        } = self;
+        let Self { connections, inbox, buffer, masks, handshake, clock, event, run, .. } = self;
         let Some(connection) = connections.get_mut(sender.0 as usize) else {
             return;
         };
         let room = inbox.room_of(sender);
         let number = inbox.sent(sender, intended_ns).number;
-        wire::message_event(
-            event,
-            room,
-            Mark {
-                run: *run,
-                sender,
-                number,
-                intended_ns,
-            },
-        );
-        connection.send_text(
-            event,
-            &mut Context {
-                inbox,
-                buffer,
-                masks,
-                handshake,
-                clock: *clock,
-            },
-        );
+        wire::message_event(event, room, Mark { run: *run, sender, number, intended_ns });
+        connection.send_text(event, &mut Context { inbox, buffer, masks, handshake, clock: *clock });
     }
 
     /// Reads on until nothing has come for a while: the presence frames of the joins are through.
@@ -199,9 +152,7 @@ impl Swarm {
             return Ok(());
         }
         let seconds = QUIET_MAX.as_secs();
-        Err(Failure::Server(format!(
-            "it was still sending {seconds} s after the last join"
-        )))
+        Err(Failure::Server(format!("it was still sending {seconds} s after the last join")))
     }
 
     /// Reads on until everything owed is here, or nothing more comes: that is then lost.

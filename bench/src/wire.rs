@@ -141,12 +141,7 @@ impl Fields {
         if count == 0 || count > 18 {
             return None;
         }
-        Some(
-            digits
-                .iter()
-                .take(count)
-                .fold(0, |value, digit| value * 10 + u64::from(digit - b'0')),
-        )
+        Some(digits.iter().take(count).fold(0, |value, digit| value * 10 + u64::from(digit - b'0')))
     }
 
     pub(crate) fn room<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
@@ -191,40 +186,22 @@ pub(crate) fn join_event(run: RunId, room: u32, member: Member) -> Vec<u8> {
 /// Overwrites `out` with a `send-message` event; nothing in it needs escaping.
 pub(crate) fn message_event(out: &mut Vec<u8>, room: u32, mark: Mark) {
     out.clear();
-    let Mark {
-        run,
-        sender: Member(sender),
-        number,
-        intended_ns,
-    } = mark;
+    let Mark { run, sender: Member(sender), number, intended_ns } = mark;
     let run = run.0;
     // Writing to a Vec can't fail.
-    let _ = write!(
-        out,
-        r#"{{"type":"send-message","roomId":"bench-{run:08x}-{room}","message":""#
-    );
+    let _ = write!(out, r#"{{"type":"send-message","roomId":"bench-{run:08x}-{room}","message":""#);
     let text_start = out.len();
-    let _ = write!(
-        out,
-        "wzq1 {run:08x} {sender:08x} {number:08x} {intended_ns:016x} "
-    );
+    let _ = write!(out, "wzq1 {run:08x} {sender:08x} {number:08x} {intended_ns:016x} ");
     out.resize(text_start + TEXT_BYTES, b'x');
-    let _ = write!(
-        out,
-        r#"","userId":"u{sender}","userName":"Member {sender}","role":"agent"}}"#
-    );
+    let _ = write!(out, r#"","userId":"u{sender}","userName":"Member {sender}","role":"agent"}}"#);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MARK: Mark = Mark {
-        run: RunId(0xfeed),
-        sender: Member(77),
-        number: 123_456,
-        intended_ns: 0x0123_4567_89ab_cdef,
-    };
+    const MARK: Mark =
+        Mark { run: RunId(0xfeed), sender: Member(77), number: 123_456, intended_ns: 0x0123_4567_89ab_cdef };
 
     #[test]
     fn a_message_is_json_with_a_text_of_128_bytes_and_its_mark_comes_back() {
@@ -238,10 +215,7 @@ mod tests {
         assert_eq!(fields.room(&out), Some(room_name(MARK.run, 9).as_bytes()));
         assert_eq!(fields.message(&out).map(<[u8]>::len), Some(TEXT_BYTES));
         let join: serde_json::Value = serde_json::from_slice(&join_event(MARK.run, 9, MARK.sender)).unwrap();
-        assert_eq!(
-            (join["userId"].as_str(), join["role"].as_str()),
-            (Some("u77"), Some("agent"))
-        );
+        assert_eq!((join["userId"].as_str(), join["role"].as_str()), (Some("u77"), Some("agent")));
     }
 
     #[test]
@@ -268,10 +242,7 @@ mod tests {
     fn fields_that_are_absent_or_broken_are_none() {
         let fields = Fields::new();
         assert_eq!(fields.mark(b"wzq1 0000"), None);
-        assert_eq!(
-            fields.mark(b"wzq1 0000000g 00000000 00000000 0000000000000000"),
-            None
-        );
+        assert_eq!(fields.mark(b"wzq1 0000000g 00000000 00000000 0000000000000000"), None);
         assert_eq!(fields.seq(br#"{"seq":null}"#), None);
         assert_eq!(fields.seq(br#"{"seq":99999999999999999999}"#), None);
         assert_eq!(fields.seq(br#"{"seq":120}"#), Some(120));

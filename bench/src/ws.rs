@@ -60,13 +60,7 @@ pub(crate) fn parse_header(bytes: &[u8]) -> Result<Option<Header>, Violation> {
         (true, None) => return Ok(None),
     };
     let header_bytes = 2 + length_bytes + if mask.is_some() { 4 } else { 0 };
-    Ok(Some(Header {
-        fin,
-        opcode,
-        mask,
-        header_bytes,
-        payload_bytes,
-    }))
+    Ok(Some(Header { fin, opcode, mask, header_bytes, payload_bytes }))
 }
 
 fn opcode(bits: u8) -> Result<Opcode, Violation> {
@@ -149,16 +143,10 @@ pub(crate) fn handshake_answer(bytes: &[u8]) -> Result<Option<usize>, String> {
     if !status.starts_with("HTTP/1.1 101") {
         return Err(format!("the handshake was answered with \"{status}\""));
     }
-    let accepted = lines
-        .filter_map(|line| line.split_once(':'))
-        .any(|(name, value)| {
-            name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == HANDSHAKE_ACCEPT
-        });
-    if accepted {
-        Ok(Some(end + 4))
-    } else {
-        Err("the handshake's Sec-WebSocket-Accept is wrong".into())
-    }
+    let accepted = lines.filter_map(|line| line.split_once(':')).any(|(name, value)| {
+        name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == HANDSHAKE_ACCEPT
+    });
+    if accepted { Ok(Some(end + 4)) } else { Err("the handshake's Sec-WebSocket-Accept is wrong".into()) }
 }
 
 #[cfg(test)]
@@ -171,10 +159,7 @@ mod tests {
     fn a_masked_hello_is_that_of_the_rfc() {
         let mut out = Vec::new();
         encode(&mut out, Opcode::Text, b"Hello", Some(KEY));
-        assert_eq!(
-            out,
-            [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]
-        );
+        assert_eq!(out, [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58]);
     }
 
     #[test]
@@ -188,11 +173,7 @@ mod tests {
                 assert_eq!((header.payload_bytes, header.mask), (length as u64, mask));
                 assert!(header.fin && header.opcode == Opcode::Text);
                 for cut in 0..header.header_bytes {
-                    assert_eq!(
-                        parse_header(&out[..cut]),
-                        Ok(None),
-                        "length {length}, cut at {cut}"
-                    );
+                    assert_eq!(parse_header(&out[..cut]), Ok(None), "length {length}, cut at {cut}");
                 }
                 let mut body = out[header.header_bytes..].to_vec();
                 if let Some(key) = mask {
@@ -208,10 +189,7 @@ mod tests {
         for bytes in [&[0xc1u8, 0][..], &[0x83, 0], &[0x09, 0], &[0x89, 126, 0, 200]] {
             assert!(parse_header(bytes).is_err(), "{bytes:x?} passed");
         }
-        assert!(
-            parse_header(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]).is_err(),
-            "4 GiB passed"
-        );
+        assert!(parse_header(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]).is_err(), "4 GiB passed");
     }
 
     #[test]
@@ -227,9 +205,6 @@ mod tests {
 
     #[test]
     fn close_codes() {
-        assert_eq!(
-            (close_code(&[0x03, 0xe8, b'x']), close_code(&[])),
-            (Some(1000), None)
-        );
+        assert_eq!((close_code(&[0x03, 0xe8, b'x']), close_code(&[])), (Some(1000), None));
     }
 }

@@ -85,7 +85,7 @@ describe("starts that must fail", { skip }, () => {
 });
 
 describe("an orderly stop", { skip }, () => {
-  const { host, scenario } = suite();
+  const { host, scenario } = suite(provider.env);
 
   for (const signal of ["SIGTERM", "SIGINT"]) {
     scenario(`${signal}: clients are closed with 1001, the exit code is 0`, async (s) => {
@@ -98,6 +98,22 @@ describe("an orderly stop", { skip }, () => {
       await host.restart();
     });
   }
+
+  scenario("a model that does not end its answer does not hold up the stop, and the talk goes on afterwards", async (s) => {
+    provider.play(faulty.held());
+    const [client, conversationId] = [await s.connect(), s.unique("talk")];
+    client.send({ type: "ai-stream", message: "one", conversationId });
+    const upstream = await provider.request(0);
+    upstream.token("Half an ");
+    await client.next("ai-stream-chunk");
+    assert.equal((await host.stop()).code, 0);
+    assert.equal((await client.untilClosed()).code, 1001);
+    await upstream.gone;
+    await host.restart();
+    provider.play(faulty.answers("Here I am."));
+    const answer = await (await s.connect()).ask({ type: "ai-chat", message: "two", conversationId }, "ai-response");
+    assertShape(answer, { message: "Here I am.", finishReason: "stop" });
+  });
 
   scenario("what was sent before the stop is acknowledged or refused, and what was acknowledged is stored", async (s) => {
     const room = s.unique("room");

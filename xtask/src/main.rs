@@ -24,7 +24,9 @@ fn main() -> ExitCode {
         }
         ["test", "--rust"] => rust(&mut work),
         ["bench", rest @ ..] => bench(&mut work, rest),
-        ["dev", rest @ ..] => work.step("weeziq", cargo(&[&["run", "-p", "weeziq-server", "--"], rest].concat())),
+        ["dev", rest @ ..] => {
+            work.step("weeziq", cargo(&[&["run", "-p", "weeziq-server", "--"], rest].concat()))
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -59,13 +61,19 @@ fn licences(work: &mut Work, deny: &Path) {
 
 /// What is judged from outside, on the binary that ships.
 fn whole(work: &mut Work) {
-    work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]));
+    work.step(
+        "release build",
+        cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]),
+    );
     if let Err(why) = tools::node() {
         return work.fail("Node", &why);
     }
     work.step("npm packages", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "."));
     work.step("types of the pages", npm(&["run", "--silent", "types"], "."));
-    work.step("npm packages of the conformance suite", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "conformance"));
+    work.step(
+        "npm packages of the conformance suite",
+        npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "conformance"),
+    );
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
     work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
     match tools::chromium() {
@@ -82,9 +90,15 @@ fn whole(work: &mut Work) {
 }
 
 fn bench(work: &mut Work, args: &[&str]) {
-    work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]));
+    work.step(
+        "release build",
+        cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]),
+    );
     if tools::node().is_ok() {
-        work.step("npm packages of the peers", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "bench/peers"));
+        work.step(
+            "npm packages of the peers",
+            npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "bench/peers"),
+        );
     }
     let mut bench = Command::new(root().join("target/release/weeziq-bench"));
     bench.args(["all", "--server", "target/release/weeziq"]).args(args).current_dir(root());

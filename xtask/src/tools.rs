@@ -17,7 +17,15 @@ pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     if !built.exists() {
         println!("\n=== building cargo-deny {DENY_VERSION} into {} (once, some minutes)", home.display());
         let mut install = Command::new("cargo");
-        install.args(["install", "--locked", "--quiet", "--no-default-features", "--version", DENY_VERSION, "--root"]);
+        install.args([
+            "install",
+            "--locked",
+            "--quiet",
+            "--no-default-features",
+            "--version",
+            DENY_VERSION,
+            "--root",
+        ]);
         install.arg(&home).arg("cargo-deny");
         if !runs(&mut install) {
             return Err("cargo-deny cannot be installed from crates.io".into());
@@ -35,7 +43,8 @@ pub(crate) fn advisories_reachable(deny: &Path) -> bool {
 /// Node is the reader's own: which one to install, and how, is not ours to decide.
 pub(crate) fn node() -> Result<(), String> {
     let (major, minor) = NODE_OLDEST;
-    let advice = format!("the conformance suite needs Node {major}.{minor} or newer with npm: https://nodejs.org");
+    let advice =
+        format!("the conformance suite needs Node {major}.{minor} or newer with npm: https://nodejs.org");
     let version = Command::new("node").arg("--version").output().map_err(|_| advice.clone())?;
     let version = String::from_utf8_lossy(&version.stdout).trim().trim_start_matches('v').to_owned();
     let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
@@ -66,7 +75,9 @@ fn cache() -> Result<PathBuf, String> {
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 fn runs(command: &mut Command) -> bool {

@@ -55,11 +55,7 @@ pub struct Caller {
 /// Everything that the core may want from a host. A host is a loop that matches these.
 pub enum Output {
     /// To one connection only.
-    Reply {
-        to: ConnId,
-        reply_to: Option<Box<str>>,
-        event: Event,
-    },
+    Reply { to: ConnId, reply_to: Option<Box<str>>, event: Event },
     /// To each member of the room that is being handled, save `except`.
     Publish { event: Event, except: Option<ConnId> },
     /// The connection is a member from here on. The host keeps `member` beside the connection, because a room that

@@ -17,8 +17,9 @@ pub const LABEL_CHARS_MAX: usize = 256;
 pub const URL_CHARS_MAX: usize = 2048;
 /// Rooms that one connection may be in. The next: `invalid_request`.
 pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
-/// Domains that one connection may visit at a time. The next: `invalid_request`.
-pub const DOMAINS_PER_CONNECTION_MAX: usize = 16;
+/// Visitors whom one connection may speak for at a time: a tab has one, a server that relays a site has many. The
+/// next: `invalid_request`.
+pub const VISITS_PER_CONNECTION_MAX: usize = 1_000;
 
 /// A slow reader's queue. Over it: volatile frames are dropped, then the connection is closed with 4008.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
@@ -70,10 +71,7 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(VISITOR_DATA_BYTES_MAX < FRAME_BYTES_MAX);
     assert!(HISTORY_DEFAULT <= HISTORY_MAX);
-    assert!(
-        2 * PING_EVERY_MS < SILENCE_MS_MAX,
-        "two pings may be lost before a peer counts as gone"
-    );
+    assert!(2 * PING_EVERY_MS < SILENCE_MS_MAX, "two pings may be lost before a peer counts as gone");
     assert!(MEMBER_GRACE_MS < SILENCE_MS_MAX);
     assert!(VISITOR_GRACE_MS < VISITOR_IDLE_MS);
     assert!(ANSWER_BYTES_MAX < QUEUE_BYTES_MAX);

@@ -2,8 +2,8 @@
 
 use crate::access::rate::{Quota, Usage};
 use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
-use crate::limits::{DOMAINS_PER_CONNECTION_MAX, REFUSALS_IN_A_ROW_MAX, ROOMS_PER_CONNECTION_MAX};
-use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand};
+use crate::limits::{REFUSALS_IN_A_ROW_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX};
+use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
 use crate::protocol::error::ClientError;
 use crate::time::UnixMs;
 
@@ -49,20 +49,14 @@ impl Session {
                 return Received::Abusive;
             }
             let error = ClientError::rate_limited("events on this connection", retry_after_ms);
-            return Received::Refused(Refusal {
-                reply_to: None,
-                error,
-            });
+            return Received::Refused(Refusal { reply_to: reply_to_of(frame), error });
         }
         self.refused_in_a_row = 0;
         match Request::parse(frame, self.default_room.as_ref()) {
             Err(refusal) => Received::Refused(refusal),
             Ok(request) => match self.admit(&request.command) {
                 Ok(()) => Received::Request(request),
-                Err(error) => Received::Refused(Refusal {
-                    reply_to: request.reply_to,
-                    error,
-                }),
+                Err(error) => Received::Refused(Refusal { reply_to: request.reply_to, error }),
             },
         }
     }
@@ -91,18 +85,15 @@ impl Session {
                 self.is_visitor |= true;
                 let visit = (domain.clone(), visitor.clone());
                 if !self.visits.contains(&visit) {
-                    if self.visits.len() >= DOMAINS_PER_CONNECTION_MAX {
-                        return Err(ClientError::invalid(
-                            "domainId",
-                            "is one too many for one connection; leave one first",
-                        ));
+                    if self.visits.len() >= VISITS_PER_CONNECTION_MAX {
+                        let rule = "is one too many for one connection; let one leave first";
+                        return Err(ClientError::invalid("visitorId", rule));
                     }
                     self.visits.push(visit);
                 }
             }
             Command::Visitors(domain, VisitorsCommand::Leave { visitor }) => {
-                self.visits
-                    .retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
+                self.visits.retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
             }
             Command::Ping
             | Command::Room(..)

@@ -54,10 +54,7 @@ fn say(text: &str) {
 }
 
 /// Before logs exist, and for people either way.
-#[expect(
-    clippy::print_stderr,
-    reason = "the reason why nothing starts belongs on standard error"
-)]
+#[expect(clippy::print_stderr, reason = "the reason why nothing starts belongs on standard error")]
 fn complain(why: &str) {
     eprintln!("weeziq: {why}");
 }

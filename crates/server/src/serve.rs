@@ -33,7 +33,7 @@ const HTTP_CONNECTIONS_MAX: usize = 4_096;
 const BACKLOG: u32 = 4_096;
 /// A peer that has not sent its request's head by then is let go.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// Requests under way have so long to end before the shards stop.
+/// Requests under way have so long to end.
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
@@ -67,10 +67,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         trusted_proxies: settings.trust_proxy.clone().into(),
     };
     tell_start(settings, &listener, shards.count());
-    let served = runtime.block_on(serve(listener, router(app)));
-    for shard in 0..shards.count() {
-        shards.send(shard, Message::Stop);
-    }
+    let served = runtime.block_on(serve(listener, router(app), &shards));
     for thread in threads {
         if thread.join().is_err() {
             return Err("a shard panicked; this is a defect, please report it with the log".into());
@@ -81,11 +78,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, String> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listening = socket.and_then(|socket| {
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
@@ -99,11 +92,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, String> {
                 address.ip()
             )
         }
-        _ => format!(
-            "cannot listen on HOST {} PORT {}: {error}",
-            address.ip(),
-            address.port()
-        ),
+        _ => format!("cannot listen on HOST {} PORT {}: {error}", address.ip(), address.port()),
     })
 }
 
@@ -114,33 +103,22 @@ fn start_shards(
 ) -> Result<(Shards, Vec<JoinHandle<()>>), String> {
     let count = data.shards(wanted)?;
     let files: Vec<_> = (0..count).map(|shard| data.shard_file(shard)).collect();
-    let foundations: Vec<Foundation> = files
-        .iter()
-        .cloned()
-        .map(Foundation::lay)
-        .collect::<Result<_, _>>()?;
-    let shards = Shards(
-        foundations
-            .iter()
-            .map(|foundation| foundation.mailbox.clone())
-            .collect(),
-    );
+    let foundations: Vec<Foundation> =
+        files.iter().cloned().map(Foundation::lay).collect::<Result<_, _>>()?;
+    let shards = Shards(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());
     let mut threads = Vec::new();
     for (index, foundation) in foundations.into_iter().enumerate() {
         let shard = Shard::new(index, foundation, shards.clone(), environment.clone())
             .map_err(|error| format!("shard {index} cannot start: {error}"))?;
-        let thread = std::thread::Builder::new()
-            .name(format!("shard-{index}"))
-            .spawn(move || shard.run());
+        let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.map_err(|error| format!("no threads: {error}"))?);
     }
     let checkpointers: Vec<Checkpointer> = files
         .iter()
         .map(|file| Checkpointer::open(file).map_err(|error| error.to_string()))
         .collect::<Result<_, _>>()?;
-    let thread = std::thread::Builder::new()
-        .name("checkpoints".into())
-        .spawn(move || checkpoint(&checkpointers));
+    let thread =
+        std::thread::Builder::new().name("checkpoints".into()).spawn(move || checkpoint(&checkpointers));
     thread.map_err(|error| format!("no threads: {error}"))?;
     Ok((shards, threads))
 }
@@ -180,7 +158,7 @@ fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
 }
 
 /// Accepts until told to stop, then lets the requests under way end.
-async fn serve(listener: TcpListener, router: Router) -> Result<(), String> {
+async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result<(), String> {
     let no_signals = |error| format!("signals cannot be received: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
@@ -188,11 +166,7 @@ async fn serve(listener: TcpListener, router: Router) -> Result<(), String> {
     let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let permit = permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|error| error.to_string())?;
+        let permit = permits.clone().acquire_owned().await.map_err(|error| error.to_string())?;
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -213,6 +187,9 @@ async fn serve(listener: TcpListener, router: Router) -> Result<(), String> {
     tracing::info!("stopping: no new connections, finishing what is under way");
     drop(listener);
     drop(stop);
+    for shard in 0..shards.count() {
+        shards.send(shard, Message::Stop);
+    }
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_WITHIN, drained).await.is_err() {
         tracing::warn!("requests were cut off because they took too long to end");

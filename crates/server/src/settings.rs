@@ -52,22 +52,10 @@ pub(crate) struct Settings {
     pub(crate) shards: Option<u16>,
 
     /// Key for gpt-*, o* and chatgpt-* models. Without any key the built-in offline demo answers.
-    #[arg(
-        long,
-        env,
-        hide_env_values = true,
-        value_name = "OPENAI_API_KEY",
-        global = true
-    )]
+    #[arg(long, env, hide_env_values = true, value_name = "OPENAI_API_KEY", global = true)]
     pub(crate) openai_api_key: Option<Secret>,
     /// Key for gemini-* models.
-    #[arg(
-        long,
-        env,
-        hide_env_values = true,
-        value_name = "GOOGLE_AI_API_KEY",
-        global = true
-    )]
+    #[arg(long, env, hide_env_values = true, value_name = "GOOGLE_AI_API_KEY", global = true)]
     pub(crate) google_ai_api_key: Option<Secret>,
     /// Any endpoint that speaks OpenAI's Chat Completions, as http://host/v1; needs no key.
     #[arg(long, env, value_name = "OPENAI_BASE_URL", global = true)]
@@ -88,22 +76,10 @@ pub(crate) struct Settings {
     #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200), value_name = "AI_CONTEXT_MESSAGES", global = true)]
     pub(crate) ai_context_messages: u16,
     /// AI requests a minute in one conversation; 0 switches the limit off.
-    #[arg(
-        long,
-        env,
-        default_value_t = 20,
-        value_name = "AI_PER_USER_PER_MIN",
-        global = true
-    )]
+    #[arg(long, env, default_value_t = 20, value_name = "AI_PER_USER_PER_MIN", global = true)]
     pub(crate) ai_per_user_per_min: u32,
     /// AI requests a minute from one address; 0 switches the limit off.
-    #[arg(
-        long,
-        env,
-        default_value_t = 300,
-        value_name = "AI_PER_IP_PER_MIN",
-        global = true
-    )]
+    #[arg(long, env, default_value_t = 300, value_name = "AI_PER_IP_PER_MIN", global = true)]
     pub(crate) ai_per_ip_per_min: u32,
     /// Events a second on one connection, twice that in a burst; 0 switches the limit off.
     #[arg(long, env, default_value_t = EVENTS_PER_SECOND, value_name = "EVENTS_PER_SEC", global = true)]
@@ -155,18 +131,16 @@ const NOT_YET: &[&str] = &["AUTH_SECRET", "AI_MODELS", "AI_DAILY_TOKENS", "FILE_
 impl Settings {
     /// What clap cannot check. The error is a sentence that names the setting.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(name) = NOT_YET
-            .iter()
-            .find(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
+        if let Some(name) =
+            NOT_YET.iter().find(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
         {
             return Err(format!(
                 "{name} is set, but this release does not support it yet; unset it to start without"
             ));
         }
-        for (name, url) in [
-            ("OPENAI_BASE_URL", &self.openai_base_url),
-            ("GOOGLE_AI_BASE_URL", &self.google_ai_base_url),
-        ] {
+        for (name, url) in
+            [("OPENAI_BASE_URL", &self.openai_base_url), ("GOOGLE_AI_BASE_URL", &self.google_ai_base_url)]
+        {
             let is_url = |url: &String| {
                 reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
             };
@@ -174,9 +148,7 @@ impl Settings {
                 return Err(format!("{name} must be a URL such as http://localhost:11434/v1"));
             }
         }
-        self.models()
-            .route(None)
-            .map_err(|error| format!("AI_DEFAULT_MODEL: {}", error.message))?;
+        self.models().route(None).map_err(|error| format!("AI_DEFAULT_MODEL: {}", error.message))?;
         Ok(())
     }
 
@@ -189,11 +161,7 @@ impl Settings {
     }
 
     pub(crate) fn host(&self) -> IpAddr {
-        let default = if self.is_production() {
-            Ipv4Addr::UNSPECIFIED
-        } else {
-            Ipv4Addr::LOCALHOST
-        };
+        let default = if self.is_production() { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
         self.host.unwrap_or(IpAddr::V4(default))
     }
 
@@ -216,11 +184,7 @@ impl Settings {
         let openai = is_set(&self.openai_api_key) || is_given(&self.openai_base_url);
         let google = is_set(&self.google_ai_api_key) || is_given(&self.google_ai_base_url);
         let named = self.ai_default_model.as_deref().filter(|model| !model.is_empty());
-        Models {
-            default: named.unwrap_or(Models::default_for(openai, google)).into(),
-            openai,
-            google,
-        }
+        Models { default: named.unwrap_or(Models::default_for(openai, google)).into(), openai, google }
     }
 
     pub(crate) fn events(&self) -> weeziq_core::access::rate::Quota {
@@ -236,33 +200,18 @@ impl Settings {
 impl fmt::Display for Settings {
     /// One `NAME=value` a line, as `.env` takes it; secrets are redacted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |secret: &Option<Secret>| {
-            secret
-                .as_ref()
-                .map_or(String::new(), |secret| format!("{secret:?}"))
-        };
+        let shown =
+            |secret: &Option<Secret>| secret.as_ref().map_or(String::new(), |secret| format!("{secret:?}"));
         let durability = self.durability.to_possible_value();
         writeln!(f, "HOST={}", self.host())?;
         writeln!(f, "PORT={}", self.port)?;
         writeln!(f, "DATA_DIR={}", self.data_dir.display())?;
-        writeln!(
-            f,
-            "DURABILITY={}",
-            durability.as_ref().map_or("", |value| value.get_name())
-        )?;
+        writeln!(f, "DURABILITY={}", durability.as_ref().map_or("", |value| value.get_name()))?;
         writeln!(f, "SHARDS={}", self.shards())?;
         writeln!(f, "OPENAI_API_KEY={}", shown(&self.openai_api_key))?;
         writeln!(f, "GOOGLE_AI_API_KEY={}", shown(&self.google_ai_api_key))?;
-        writeln!(
-            f,
-            "OPENAI_BASE_URL={}",
-            self.openai_base_url.as_deref().unwrap_or_default()
-        )?;
-        writeln!(
-            f,
-            "GOOGLE_AI_BASE_URL={}",
-            self.google_ai_base_url.as_deref().unwrap_or_default()
-        )?;
+        writeln!(f, "OPENAI_BASE_URL={}", self.openai_base_url.as_deref().unwrap_or_default())?;
+        writeln!(f, "GOOGLE_AI_BASE_URL={}", self.google_ai_base_url.as_deref().unwrap_or_default())?;
         writeln!(f, "AI_DEFAULT_MODEL={}", self.models().default)?;
         writeln!(f, "AI_FIRST_TOKEN_MS={}", self.ai_first_token_ms)?;
         writeln!(f, "AI_TOTAL_MS={}", self.ai_total_ms)?;
@@ -270,11 +219,7 @@ impl fmt::Display for Settings {
         writeln!(f, "AI_PER_USER_PER_MIN={}", self.ai_per_user_per_min)?;
         writeln!(f, "AI_PER_IP_PER_MIN={}", self.ai_per_ip_per_min)?;
         writeln!(f, "EVENTS_PER_SEC={}", self.events_per_sec)?;
-        writeln!(
-            f,
-            "ALLOWED_ORIGINS={}",
-            std::env::var("ALLOWED_ORIGINS").unwrap_or_default()
-        )?;
+        writeln!(f, "ALLOWED_ORIGINS={}", std::env::var("ALLOWED_ORIGINS").unwrap_or_default())?;
         let proxies: Vec<String> = self.trust_proxy.iter().map(IpAddr::to_string).collect();
         writeln!(f, "TRUST_PROXY={}", proxies.join(","))?;
         writeln!(f, "NODE_ENV={}", self.node_env.as_deref().unwrap_or_default())

@@ -21,21 +21,15 @@ impl DataDir {
         std::fs::create_dir_all(path).map_err(|error| {
             format!("DATA_DIR {shown} cannot be made: {error}; choose a folder that this user may write")
         })?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .map_err(|error| {
+        let lock = File::options().create(true).truncate(false).write(true).open(path.join("lock")).map_err(
+            |error| {
                 format!(
                     "DATA_DIR {shown} cannot be written: {error}; choose a folder that this user may write"
                 )
-            })?;
+            },
+        )?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.into(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(format!(
                 "DATA_DIR {shown} is in use by another weeziq; stop that one or choose another folder"
             )),
@@ -85,11 +79,7 @@ impl Store {
         let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
         db.execute_batch(pragmas).map_err(failed)?;
-        Ok(Self {
-            db,
-            in_transaction: false,
-            wrote: false,
-        })
+        Ok(Self { db, in_transaction: false, wrote: false })
     }
 
     /// Whether a commit would have something to keep.
@@ -113,9 +103,7 @@ impl Store {
 
     /// Moves the log into the database and begins the log anew. Blocks whoever calls for as long as that takes.
     pub(crate) fn restart_log(&self) -> Result<(), SqlError> {
-        self.db
-            .query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))
-            .map_err(failed)
+        self.db.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).map_err(failed)
     }
 
     fn control(&self, statement: &str) -> Result<(), SqlError> {
@@ -144,9 +132,7 @@ impl Checkpointer {
     }
 
     pub(crate) fn run(&self) -> Result<(), SqlError> {
-        self.0
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-            .map_err(failed)
+        self.0.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)
     }
 }
 
@@ -164,9 +150,7 @@ impl Sql for Store {
         let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
         self.wrote |= !statement.readonly();
         for (at, value) in params.iter().enumerate() {
-            statement
-                .raw_bind_parameter(at + 1, Param(*value))
-                .map_err(failed)?;
+            statement.raw_bind_parameter(at + 1, Param(*value)).map_err(failed)?;
         }
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().map_err(failed)? {

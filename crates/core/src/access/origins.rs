@@ -51,10 +51,7 @@ impl Pattern {
     fn parse(entry: &str) -> Result<Self, String> {
         let entry = entry.trim_end_matches('/').to_ascii_lowercase();
         if entry == "null" {
-            return Ok(Self {
-                before: entry,
-                after: None,
-            });
+            return Ok(Self { before: entry, after: None });
         }
         let (_, host) = entry
             .split_once("://")
@@ -65,14 +62,8 @@ impl Pattern {
             ));
         }
         Ok(match entry.split_once('*') {
-            None => Self {
-                before: entry,
-                after: None,
-            },
-            Some((before, after)) => Self {
-                before: before.into(),
-                after: Some(after.into()),
-            },
+            None => Self { before: entry, after: None },
+            Some((before, after)) => Self { before: before.into(), after: Some(after.into()) },
         })
     }
 
@@ -81,26 +72,18 @@ impl Pattern {
         let Some(after) = &self.after else {
             return origin == self.before;
         };
-        let Some(middle) = origin
-            .strip_prefix(&*self.before)
-            .and_then(|rest| rest.strip_suffix(&**after))
+        let Some(middle) = origin.strip_prefix(&*self.before).and_then(|rest| rest.strip_suffix(&**after))
         else {
             return false;
         };
         // A star stands for names of a host, so nothing that could end the host may hide in it.
-        !middle.is_empty()
-            && middle
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+        !middle.is_empty() && middle.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
     }
 }
 
 fn has_scheme(entry: &str) -> bool {
     let scheme = entry.split("://").next().unwrap_or_default();
-    !scheme.is_empty()
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+    !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
 #[cfg(test)]
@@ -146,14 +129,7 @@ mod tests {
 
     #[test]
     fn bad_lists_are_named() {
-        for bad in [
-            "shop.example",
-            "https://",
-            "https://*.*.x",
-            "https://a/b",
-            ", ,",
-            "*",
-        ] {
+        for bad in ["shop.example", "https://", "https://*.*.x", "https://a/b", ", ,", "*"] {
             assert!(Origins::parse(bad).is_err(), "{bad}");
         }
     }

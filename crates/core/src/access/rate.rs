@@ -14,19 +14,11 @@ pub struct Quota {
 
 impl Quota {
     pub const fn per_minute(count: u32) -> Self {
-        Self {
-            count,
-            period_ms: 60_000,
-            burst: count,
-        }
+        Self { count, period_ms: 60_000, burst: count }
     }
 
     pub const fn per_second(count: u32, burst: u32) -> Self {
-        Self {
-            count,
-            period_ms: 1_000,
-            burst,
-        }
+        Self { count, period_ms: 1_000, burst }
     }
 
     fn interval_us(self) -> i64 {

@@ -15,9 +15,7 @@ const HELPDESK: &[Entry] = &[
         answer: "Hello! Ask me how WeeziQ stores messages, how to connect a real model, or how a person takes over.",
     },
     Entry {
-        words: &[
-            "key", "openai", "gemini", "google", "gpt", "model", "provider", "real",
-        ],
+        words: &["key", "openai", "gemini", "google", "gpt", "model", "provider", "real"],
         answer: "Set OPENAI_API_KEY or GOOGLE_AI_API_KEY in the environment or in a file named .env, then start \
                  WeeziQ again: from then on that model answers here.",
     },
@@ -30,9 +28,7 @@ const HELPDESK: &[Entry] = &[
                  nothing that was acknowledged.",
     },
     Entry {
-        words: &[
-            "person", "human", "agent", "operator", "someone", "people", "staff",
-        ],
+        words: &["person", "human", "agent", "operator", "someone", "people", "staff"],
         answer: "People and the AI share a room: an operator joins with the role agent and writes in the same chat.",
     },
     Entry {
@@ -49,20 +45,12 @@ const NO_MATCH: &str = "I have only a small built-in helpdesk and found nothing 
 
 /// The answer to the last question.
 pub fn answer(request: &ModelRequest) -> String {
-    let asked = request
-        .turns
-        .iter()
-        .rev()
-        .find(|turn| turn.speaker == Speaker::User);
+    let asked = request.turns.iter().rev().find(|turn| turn.speaker == Speaker::User);
     let question = asked.map(|turn| turn.text.to_lowercase()).unwrap_or_default();
     let words: Vec<&str> = question.split(|c: char| !c.is_alphanumeric()).collect();
     let score = |entry: &Entry| entry.words.iter().filter(|word| words.contains(word)).count();
     // The first of equals: entries stand in the order in which a newcomer needs them.
-    let best = HELPDESK
-        .iter()
-        .rev()
-        .max_by_key(|entry| score(entry))
-        .filter(|entry| score(entry) > 0);
+    let best = HELPDESK.iter().rev().max_by_key(|entry| score(entry)).filter(|entry| score(entry) > 0);
     let found = best.map_or(NO_MATCH, |entry| entry.answer);
     format!("This is WeeziQ's offline demo, no AI model is connected. {found}")
 }
@@ -71,11 +59,8 @@ pub fn answer(request: &ModelRequest) -> String {
 pub fn pieces(answer: &str) -> impl Iterator<Item = &str> {
     let mut rest = answer;
     std::iter::from_fn(move || {
-        let after_first = rest
-            .char_indices()
-            .skip(1)
-            .find(|(_, c)| *c == ' ')
-            .map_or(rest.len(), |(at, _)| at);
+        let after_first =
+            rest.char_indices().skip(1).find(|(_, c)| *c == ' ').map_or(rest.len(), |(at, _)| at);
         let (piece, remaining) = rest.split_at(after_first);
         rest = remaining;
         (!piece.is_empty()).then_some(piece)
@@ -88,10 +73,7 @@ mod tests {
     use super::*;
 
     fn check(question: &str, expected: &str) {
-        let turns = vec![Turn {
-            speaker: Speaker::User,
-            text: question.into(),
-        }];
+        let turns = vec![Turn { speaker: Speaker::User, text: question.into() }];
         let request = ModelRequest {
             provider: Provider::Demo,
             model: "gpt-3.5-turbo".into(),
@@ -99,10 +81,7 @@ mod tests {
             turns,
         };
         let answer = answer(&request);
-        assert!(
-            answer.contains("offline demo") && answer.contains(expected),
-            "{question}: {answer}"
-        );
+        assert!(answer.contains("offline demo") && answer.contains(expected), "{question}: {answer}");
         assert_eq!(pieces(&answer).collect::<String>(), answer);
     }
 

@@ -152,10 +152,7 @@ pub(super) mod tests {
     /// What holds for every answer, whatever the provider sent.
     pub(crate) fn ends_once_and_last(events: &[ModelEvent]) -> bool {
         let is_end = |event: &ModelEvent| matches!(event, ModelEvent::Finished(_) | ModelEvent::Failed(_));
-        events
-            .iter()
-            .position(is_end)
-            .is_some_and(|first| first + 1 == events.len())
+        events.iter().position(is_end).is_some_and(|first| first + 1 == events.len())
             && !events.contains(&ModelEvent::Delta(String::new()))
     }
 
@@ -176,13 +173,7 @@ pub(super) mod tests {
 
         let told = out.len();
         ending.text("late".to_owned(), &mut out);
-        ending.usage(
-            Usage {
-                input_tokens: 1,
-                output_tokens: 1,
-            },
-            &mut out,
-        );
+        ending.usage(Usage { input_tokens: 1, output_tokens: 1 }, &mut out);
         ending.complete(&mut out);
         ending.break_off(&mut out);
         assert_eq!(out.len(), told, "nothing follows the end");
@@ -203,11 +194,7 @@ pub(super) mod tests {
 
         check(ended_with(Reason::Stop), Finished(Stop), Finished(Stop));
         check(ended_with(Reason::Length), Finished(Length), Finished(Length));
-        check(
-            ended_with(Reason::Filtered),
-            Failed(ContentFiltered),
-            Finished(ContentFilter),
-        );
+        check(ended_with(Reason::Filtered), Failed(ContentFiltered), Finished(ContentFilter));
         check(ended_with(Reason::Other), Failed(Unavailable), Finished(Stop));
         check(Ending::complete, Failed(Unavailable), Finished(Stop));
         check(Ending::body_ended, Failed(Unavailable), Failed(Incomplete));

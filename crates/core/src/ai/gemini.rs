@@ -13,25 +13,16 @@ use super::status;
 
 /// The request for a streamed answer. `base_url` has no version: `https://generativelanguage.googleapis.com`.
 pub fn call(base_url: &str, key: Option<&str>, request: &ModelRequest) -> ProviderCall {
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("accept", "text/event-stream".to_owned()),
-    ];
+    let mut headers =
+        vec![("content-type", "application/json".to_owned()), ("accept", "text/event-stream".to_owned())];
     headers.extend(key.map(|key| ("x-goog-api-key", key.to_owned())));
-    ProviderCall {
-        url: url(base_url, &request.model),
-        headers,
-        body: body(request).to_string(),
-    }
+    ProviderCall { url: url(base_url, &request.model), headers, body: body(request).to_string() }
 }
 
 /// Without `alt=sse` the answer would be one JSON array.
 fn url(base_url: &str, model: &str) -> String {
     let base = base_url.trim_end_matches('/');
-    format!(
-        "{base}/v1beta/models/{}:streamGenerateContent?alt=sse",
-        path_segment(model)
-    )
+    format!("{base}/v1beta/models/{}:streamGenerateContent?alt=sse", path_segment(model))
 }
 
 /// A model's name may come from a visitor and must not reach another path of the provider with our key.
@@ -62,9 +53,7 @@ fn contents(turns: &[Turn]) -> Vec<Value> {
         .filter(|turn| !turn.text.is_empty())
         .skip_while(|turn| turn.speaker == Speaker::Assistant)
         .collect();
-    said.chunk_by(|one, next| one.speaker == next.speaker)
-        .map(content)
-        .collect()
+    said.chunk_by(|one, next| one.speaker == next.speaker).map(content).collect()
 }
 
 fn content(turns: &[&Turn]) -> Value {
@@ -141,10 +130,7 @@ fn read_record(data: &str, ending: &mut Ending, out: &mut Vec<ModelEvent>) -> Re
     if let Some(error) = record.error {
         ending.fail(status::failure_in_stream(&error), out);
     }
-    let blocked = record
-        .prompt_feedback
-        .and_then(|feedback| feedback.block_reason)
-        .is_some();
+    let blocked = record.prompt_feedback.and_then(|feedback| feedback.block_reason).is_some();
     match record.candidates.into_iter().flatten().next() {
         Some(candidate) => read_candidate(candidate, ending, out),
         None if blocked => ending.remember(Reason::Filtered),
@@ -154,10 +140,7 @@ fn read_record(data: &str, ending: &mut Ending, out: &mut Vec<ModelEvent>) -> Re
 }
 
 fn read_candidate(candidate: Candidate, ending: &mut Ending, out: &mut Vec<ModelEvent>) {
-    let parts = candidate
-        .content
-        .and_then(|content| content.parts)
-        .unwrap_or_default();
+    let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
     for part in parts.into_iter().filter(|part| part.thought != Some(true)) {
         ending.text(part.text.unwrap_or_default(), out);
     }
@@ -238,11 +221,7 @@ mod tests {
 
     fn check(body: &[&str], text: &str, end: &ModelEvent) {
         let events = decode(body.iter().map(|piece| piece.as_bytes()));
-        assert_eq!(
-            (text_of(&events).as_str(), events.last()),
-            (text, Some(end)),
-            "{body:?}"
-        );
+        assert_eq!((text_of(&events).as_str(), events.last()), (text, Some(end)), "{body:?}");
     }
 
     fn delta(text: &str) -> ModelEvent {
@@ -250,20 +229,11 @@ mod tests {
     }
 
     fn counted(input_tokens: u64, output_tokens: u64) -> ModelEvent {
-        ModelEvent::Usage(Usage {
-            input_tokens,
-            output_tokens,
-        })
+        ModelEvent::Usage(Usage { input_tokens, output_tokens })
     }
 
     fn body_of(system: &str, turns: &[(Speaker, &str)]) -> Value {
-        let turns = turns
-            .iter()
-            .map(|&(speaker, text)| Turn {
-                speaker,
-                text: text.to_owned(),
-            })
-            .collect();
+        let turns = turns.iter().map(|&(speaker, text)| Turn { speaker, text: text.to_owned() }).collect();
         let request = ModelRequest {
             provider: Provider::Google,
             model: "m".to_owned(),
@@ -282,10 +252,7 @@ mod tests {
             turns: Vec::new(),
         };
         let with_key = call("http://host/", Some("k"), &request);
-        assert_eq!(
-            with_key.url,
-            "http://host/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
-        );
+        assert_eq!(with_key.url, "http://host/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse");
         assert!(with_key.headers.contains(&("x-goog-api-key", "k".to_owned())));
         let without = call("http://host", None, &request);
         assert_eq!(without.url, with_key.url);
@@ -335,14 +302,7 @@ mod tests {
         let events = decode([STOP, HELLO, WAVE, USAGE].map(str::as_bytes));
         assert_eq!(
             events,
-            [
-                counted(5, 0),
-                delta("Grüße"),
-                delta(" 👋"),
-                delta("!"),
-                counted(5, 43),
-                Finished(Stop)
-            ]
+            [counted(5, 0), delta("Grüße"), delta(" 👋"), delta("!"), counted(5, 43), Finished(Stop)]
         );
     }
 
@@ -352,11 +312,7 @@ mod tests {
         check(&[record!(r#"{}"#)], "", &Failed(Unavailable));
         check(&[], "", &Failed(Unavailable));
         check(&[HELLO, STOP.trim_end()], "Grüße", &Finished(Stop));
-        check(
-            &[HELLO, "data: {\"candidates\":[{\"finishReason\":\"ST"],
-            "Grüße",
-            &Failed(Incomplete),
-        );
+        check(&[HELLO, "data: {\"candidates\":[{\"finishReason\":\"ST"], "Grüße", &Failed(Incomplete));
     }
 
     #[test]
@@ -367,15 +323,9 @@ mod tests {
         check(&[&because("MAX_TOKENS")], "", &Finished(Length));
         check(&[HELLO, &because("OTHER")], "Grüße", &Finished(Stop));
         check(&[&because("MALFORMED_FUNCTION_CALL")], "", &Failed(Unavailable));
-        for filtered in [
-            "SAFETY",
-            "RECITATION",
-            "BLOCKLIST",
-            "PROHIBITED_CONTENT",
-            "SPII",
-            "IMAGE_SAFETY",
-            "LANGUAGE",
-        ] {
+        for filtered in
+            ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "LANGUAGE"]
+        {
             check(&[HELLO, &because(filtered)], "Grüße", &Finished(ContentFilter));
             check(&[&because(filtered)], "", &Failed(ContentFiltered));
         }
@@ -384,11 +334,7 @@ mod tests {
     #[test]
     fn a_blocked_question_is_filtered() {
         check(&[BLOCKED], "", &Failed(ContentFiltered));
-        check(
-            &[&BLOCKED.replace("}}", "},\"candidates\":[]}")],
-            "",
-            &Failed(ContentFiltered),
-        );
+        check(&[&BLOCKED.replace("}}", "},\"candidates\":[]}")], "", &Failed(ContentFiltered));
         check(&[BLOCKED, STOP], "", &Failed(ContentFiltered));
     }
 
@@ -443,9 +389,7 @@ mod tests {
     }
 
     fn piece() -> impl Strategy<Value = Vec<u8>> {
-        let known = [
-            HELLO, WAVE, STOP, USAGE, BLOCKED, RATE, BROKEN, "{", "\n", "data: {", "\u{FEFF}",
-        ];
+        let known = [HELLO, WAVE, STOP, USAGE, BLOCKED, RATE, BROKEN, "{", "\n", "data: {", "\u{FEFF}"];
         prop_oneof![
             3 => prop::sample::select(known.to_vec()).prop_map(|record| record.as_bytes().to_vec()),
             1 => prop::collection::vec(any::<u8>(), 0..40),

@@ -108,10 +108,7 @@ pub enum ModelFailure {
 impl ModelFailure {
     /// Whether the same request may be sent again, so long as no token of it has been seen.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Unavailable | Self::Overloaded { .. } | Self::Timeout | Self::Incomplete
-        )
+        matches!(self, Self::Unavailable | Self::Overloaded { .. } | Self::Timeout | Self::Incomplete)
     }
 }
 

@@ -25,11 +25,7 @@ impl Models {
     /// The default where nothing else is set: what applications written for the original service expect, unless
     /// only Google can answer.
     pub fn default_for(openai: bool, google: bool) -> &'static str {
-        if google && !openai {
-            "gemini-2.5-flash"
-        } else {
-            "gpt-3.5-turbo"
-        }
+        if google && !openai { "gemini-2.5-flash" } else { "gpt-3.5-turbo" }
     }
 
     /// Without any provider the built-in demo answers for each of them, and says so.
@@ -54,18 +50,12 @@ impl Models {
                 return Err(ClientError::new(ErrorCode::UnsupportedModel, why));
             }
         };
-        Ok(Route {
-            provider,
-            model: model.into(),
-        })
+        Ok(Route { provider, model: model.into() })
     }
 
     fn family(model: &str) -> Option<Provider> {
-        let is_reasoning = || {
-            model
-                .strip_prefix('o')
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        };
+        let is_reasoning =
+            || model.strip_prefix('o').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         if model.starts_with("gemini-") {
             Some(Provider::Google)
         } else if model.starts_with("gpt-") || model.starts_with("chatgpt-") || is_reasoning() {
@@ -81,15 +71,8 @@ mod tests {
     use super::*;
 
     fn check(openai: bool, google: bool, model: Option<&str>) -> Result<Provider, ErrorCode> {
-        let models = Models {
-            default: Models::default_for(openai, google).into(),
-            openai,
-            google,
-        };
-        models
-            .route(model)
-            .map(|route| route.provider)
-            .map_err(|error| error.code)
+        let models = Models { default: Models::default_for(openai, google).into(), openai, google };
+        models.route(model).map(|route| route.provider).map_err(|error| error.code)
     }
 
     #[test]
@@ -99,16 +82,10 @@ mod tests {
         assert_eq!(check(true, true, Some("o3-mini")), Ok(Provider::OpenAi));
         assert_eq!(check(true, true, Some("chatgpt-4o-latest")), Ok(Provider::OpenAi));
         assert_eq!(check(true, true, Some("gemini-2.5-pro")), Ok(Provider::Google));
-        assert_eq!(
-            check(true, false, Some("gemini-2.5-pro")),
-            Err(ErrorCode::UnsupportedModel)
-        );
+        assert_eq!(check(true, false, Some("gemini-2.5-pro")), Err(ErrorCode::UnsupportedModel));
         assert_eq!(check(true, true, Some("other")), Err(ErrorCode::UnsupportedModel));
         assert_eq!(check(true, true, Some("olive")), Err(ErrorCode::UnsupportedModel));
         assert_eq!(check(false, false, None), Ok(Provider::Demo));
-        assert_eq!(
-            check(false, false, Some("other")),
-            Err(ErrorCode::UnsupportedModel)
-        );
+        assert_eq!(check(false, false, Some("other")), Err(ErrorCode::UnsupportedModel));
     }
 }

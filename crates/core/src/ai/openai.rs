@@ -13,10 +13,8 @@ use super::status;
 
 /// The request for a streamed answer. `base_url` includes the version, as in `https://api.openai.com/v1`.
 pub fn call(base_url: &str, key: Option<&str>, request: &ModelRequest) -> ProviderCall {
-    let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("accept", "text/event-stream".to_owned()),
-    ];
+    let mut headers =
+        vec![("content-type", "application/json".to_owned()), ("accept", "text/event-stream".to_owned())];
     headers.extend(key.map(|key| ("authorization", format!("Bearer {key}"))));
     let body = json!({
         "model": request.model,
@@ -34,10 +32,7 @@ pub fn call(base_url: &str, key: Option<&str>, request: &ModelRequest) -> Provid
 fn messages(request: &ModelRequest) -> Vec<Value> {
     let system = Some(&request.system).filter(|system| !system.is_empty());
     let system = system.map(|system| json!({ "role": "system", "content": system }));
-    system
-        .into_iter()
-        .chain(request.turns.iter().map(message))
-        .collect()
+    system.into_iter().chain(request.turns.iter().map(message)).collect()
 }
 
 fn message(turn: &Turn) -> Value {
@@ -193,11 +188,7 @@ impl Counted {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "in a test a panic is a result"
-)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is a result")]
 mod tests {
     use proptest::prelude::*;
 
@@ -217,11 +208,7 @@ mod tests {
     const ROLE: &str = record!(r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#);
     const HELLO: &str =
         record!(r#"{"choices":[{"delta":{"content":"Grüße"},"finish_reason":null}],"usage":null}"#);
-    const WAVE: &str = concat!(
-        "data: ",
-        r#"{"choices":[{"delta":{"content":" 👋\n"}}]}"#,
-        "\r\n\r\n"
-    );
+    const WAVE: &str = concat!("data: ", r#"{"choices":[{"delta":{"content":" 👋\n"}}]}"#, "\r\n\r\n");
     const STOP: &str = record!(r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#);
     const USAGE: &str =
         record!(r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}"#);
@@ -245,11 +232,7 @@ mod tests {
 
     fn check(body: &[&str], text: &str, end: &ModelEvent) {
         let events = decode(body.iter().map(|piece| piece.as_bytes()));
-        assert_eq!(
-            (text_of(&events).as_str(), events.last()),
-            (text, Some(end)),
-            "{body:?}"
-        );
+        assert_eq!((text_of(&events).as_str(), events.last()), (text, Some(end)), "{body:?}");
     }
 
     fn delta(text: &str) -> ModelEvent {
@@ -257,10 +240,7 @@ mod tests {
     }
 
     fn counted() -> ModelEvent {
-        ModelEvent::Usage(Usage {
-            input_tokens: 9,
-            output_tokens: 4,
-        })
+        ModelEvent::Usage(Usage { input_tokens: 9, output_tokens: 4 })
     }
 
     #[test]
@@ -270,23 +250,14 @@ mod tests {
             model: "gpt-3.5-turbo".to_owned(),
             system: "Be kind.".to_owned(),
             turns: vec![
-                Turn {
-                    speaker: Speaker::User,
-                    text: "Hi \"there\"".to_owned(),
-                },
-                Turn {
-                    speaker: Speaker::Assistant,
-                    text: "Hello".to_owned(),
-                },
+                Turn { speaker: Speaker::User, text: "Hi \"there\"".to_owned() },
+                Turn { speaker: Speaker::Assistant, text: "Hello".to_owned() },
             ],
         };
         let call = call("http://host/v1/", Some("k"), &request);
         assert_eq!(call.url, "http://host/v1/chat/completions");
         assert!(call.headers.contains(&("authorization", "Bearer k".to_owned())));
-        assert!(
-            call.headers
-                .contains(&("content-type", "application/json".to_owned()))
-        );
+        assert!(call.headers.contains(&("content-type", "application/json".to_owned())));
         let body: Value = serde_json::from_str(&call.body).unwrap();
         assert_eq!(
             body,
@@ -305,10 +276,7 @@ mod tests {
 
     #[test]
     fn no_key_and_no_system_prompt_are_left_out() {
-        let turn = Turn {
-            speaker: Speaker::User,
-            text: "Hi".to_owned(),
-        };
+        let turn = Turn { speaker: Speaker::User, text: "Hi".to_owned() };
         let request = ModelRequest {
             provider: Provider::OpenAi,
             model: "m".to_owned(),
@@ -325,10 +293,7 @@ mod tests {
     #[test]
     fn an_answer_is_text_then_usage_then_the_end() {
         let events = decode([ROLE, HELLO, ": ping\n\n", WAVE, STOP, USAGE, DONE, HELLO].map(str::as_bytes));
-        assert_eq!(
-            events,
-            [delta("Grüße"), delta(" 👋\n"), counted(), Finished(Stop)]
-        );
+        assert_eq!(events, [delta("Grüße"), delta(" 👋\n"), counted(), Finished(Stop)]);
     }
 
     #[test]
@@ -347,16 +312,8 @@ mod tests {
 
     #[test]
     fn a_cut_tail_changes_nothing_that_was_known() {
-        check(
-            &[HELLO, STOP, "data: {\"choices\":[],\"usa"],
-            "Grüße",
-            &Finished(Stop),
-        );
-        check(
-            &[HELLO, "data: {\"choices\":[{\"delta\":{\"content\":\"lo"],
-            "Grüße",
-            &Failed(Incomplete),
-        );
+        check(&[HELLO, STOP, "data: {\"choices\":[],\"usa"], "Grüße", &Finished(Stop));
+        check(&[HELLO, "data: {\"choices\":[{\"delta\":{\"content\":\"lo"], "Grüße", &Failed(Incomplete));
     }
 
     #[test]
@@ -410,11 +367,7 @@ mod tests {
     fn garbage_is_a_failure() {
         check(&["<html>Bad gateway</html>"], "", &Failed(Unavailable));
         check(&["data: not json\n\n", HELLO, DONE], "", &Failed(Unavailable));
-        check(
-            &[HELLO, record!(r#"{"choices":7}"#), STOP, DONE],
-            "Grüße",
-            &Failed(Incomplete),
-        );
+        check(&[HELLO, record!(r#"{"choices":7}"#), STOP, DONE], "Grüße", &Failed(Incomplete));
         assert_eq!(decode([b"data: \xFF\n\n".as_slice()]), [Failed(Unavailable)]);
         let endless = "x".repeat(EVENT_BYTES_MAX + 1);
         check(&[HELLO, &endless], "Grüße", &Failed(Incomplete));
@@ -432,22 +385,10 @@ mod tests {
         );
         for at in 0..=body.len() {
             let (head, tail) = body.as_bytes().split_at(at);
-            assert_eq!(
-                decode([head, tail]),
-                [counted(), delta("Grüße"), Finished(Stop)],
-                "split at {at}"
-            );
+            assert_eq!(decode([head, tail]), [counted(), delta("Grüße"), Finished(Stop)], "split at {at}");
         }
-        check(
-            &["{\"choices\":[{\"message\":{\"content\":\"Hi\"}}]}"],
-            "Hi",
-            &Finished(Stop),
-        );
-        check(
-            &["{\"error\":{\"code\":429}}"],
-            "",
-            &Failed(Overloaded { retry_after_ms: None }),
-        );
+        check(&["{\"choices\":[{\"message\":{\"content\":\"Hi\"}}]}"], "Hi", &Finished(Stop));
+        check(&["{\"error\":{\"code\":429}}"], "", &Failed(Overloaded { retry_after_ms: None }));
         check(&["{\"choices\":[{\"mess"], "", &Failed(Unavailable));
         check(&["{}"], "", &Failed(Unavailable));
     }

@@ -72,9 +72,7 @@ impl SseReader {
     }
 
     fn split(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        bytes
-            .split_inclusive(|byte| matches!(byte, b'\r' | b'\n'))
-            .try_for_each(|piece| self.add(piece))
+        bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')).try_for_each(|piece| self.add(piece))
     }
 
     /// Takes at most one line with its end. CR, LF and CRLF all end one, and a CR does so at once: the LF of
@@ -155,10 +153,7 @@ struct Lines(Arc<Mutex<VecDeque<Bytes>>>);
 
 impl Lines {
     fn put(&self, line: Bytes) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push_back(line);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(line);
     }
 
     fn take(&self) -> Option<Bytes> {
@@ -250,10 +245,7 @@ pub(super) mod tests {
     #[test]
     fn byte_order_marks_cause_no_panic() {
         assert_eq!(read(["\u{FEFF}data: a\n\n".as_bytes()]).0, ["a"]);
-        assert_eq!(
-            read(["\u{FEFF}\u{FEFF}data: a\n\ndata: b\n\n".as_bytes()]).0,
-            ["b"]
-        );
+        assert_eq!(read(["\u{FEFF}\u{FEFF}data: a\n\ndata: b\n\n".as_bytes()]).0, ["b"]);
     }
 
     #[test]
@@ -261,9 +253,7 @@ pub(super) mod tests {
         for (body, data) in [("data: [DONE]", "[DONE]"), ("data: a\ndata: b\r", "a\nb")] {
             let mut reader = SseReader::new();
             let mut seen = Vec::new();
-            reader
-                .push(body.as_bytes(), &mut |data| seen.push(data.to_owned()))
-                .unwrap();
+            reader.push(body.as_bytes(), &mut |data| seen.push(data.to_owned())).unwrap();
             assert!(seen.is_empty());
             reader.end(&mut |data| seen.push(data.to_owned())).unwrap();
             assert_eq!(seen, [data]);

@@ -14,12 +14,7 @@ const RETRY_AFTER_SECONDS_MAX: f64 = 60.0;
 const CONTENT_WORDS: [&str; 2] = ["content_filter", "content_policy_violation"];
 /// Sent with 429 like a rate limit, but it lasts until somebody pays.
 const QUOTA_WORDS: [&str; 1] = ["insufficient_quota"];
-const RATE_WORDS: [&str; 4] = [
-    "rate_limit_exceeded",
-    "rate_limit_error",
-    "RESOURCE_EXHAUSTED",
-    "429",
-];
+const RATE_WORDS: [&str; 4] = ["rate_limit_exceeded", "rate_limit_error", "RESOURCE_EXHAUSTED", "429"];
 
 /// What a reply other than 2xx means. `retry_after` is the header as it came, `body` as much as was read.
 pub fn failure(status: u16, retry_after: Option<&str>, body: &[u8]) -> ModelFailure {
@@ -27,9 +22,7 @@ pub fn failure(status: u16, retry_after: Option<&str>, body: &[u8]) -> ModelFail
     match status {
         _ if says(&error, &CONTENT_WORDS) => ModelFailure::ContentFiltered,
         429 if says(&error, &QUOTA_WORDS) => ModelFailure::Rejected { status },
-        429 => ModelFailure::Overloaded {
-            retry_after_ms: retry_after.and_then(retry_after_ms),
-        },
+        429 => ModelFailure::Overloaded { retry_after_ms: retry_after.and_then(retry_after_ms) },
         408 | 504 => ModelFailure::Timeout,
         500..=599 => ModelFailure::Unavailable,
         _ => ModelFailure::Rejected { status },
@@ -59,14 +52,11 @@ fn error_object(body: &[u8]) -> Value {
 }
 
 fn says(error: &Value, words: &[&str]) -> bool {
-    ["code", "type", "status"]
-        .into_iter()
-        .filter_map(|field| error.get(field))
-        .any(|value| match value {
-            Value::String(word) => words.contains(&word.as_str()),
-            Value::Number(code) => words.contains(&code.to_string().as_str()),
-            _ => false,
-        })
+    ["code", "type", "status"].into_iter().filter_map(|field| error.get(field)).any(|value| match value {
+        Value::String(word) => words.contains(&word.as_str()),
+        Value::Number(code) => words.contains(&code.to_string().as_str()),
+        _ => false,
+    })
 }
 
 /// Seconds only: a date would need a clock, and providers do not send it.
@@ -106,39 +96,15 @@ mod tests {
     #[test]
     fn a_body_says_more_than_its_status() {
         for (status, body, expected) in [
-            (
-                400,
-                r#"{"error":{"code":"content_filter","message":"…"}}"#,
-                ModelFailure::ContentFiltered,
-            ),
-            (
-                400,
-                r#"{"error":{"code":"content_policy_violation"}}"#,
-                ModelFailure::ContentFiltered,
-            ),
-            (
-                429,
-                r#"{"error":{"type":"insufficient_quota"}}"#,
-                ModelFailure::Rejected { status: 429 },
-            ),
-            (
-                429,
-                r#"{"error":{"code":"rate_limit_exceeded","type":"tokens"}}"#,
-                OVERLOADED,
-            ),
-            (
-                429,
-                r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]"#,
-                OVERLOADED,
-            ),
+            (400, r#"{"error":{"code":"content_filter","message":"…"}}"#, ModelFailure::ContentFiltered),
+            (400, r#"{"error":{"code":"content_policy_violation"}}"#, ModelFailure::ContentFiltered),
+            (429, r#"{"error":{"type":"insufficient_quota"}}"#, ModelFailure::Rejected { status: 429 }),
+            (429, r#"{"error":{"code":"rate_limit_exceeded","type":"tokens"}}"#, OVERLOADED),
+            (429, r#"[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]"#, OVERLOADED),
             (400, r#"{"error":"bad"}"#, ModelFailure::Rejected { status: 400 }),
             (400, r#"{"error":null}"#, ModelFailure::Rejected { status: 400 }),
         ] {
-            assert_eq!(
-                failure(status, None, body.as_bytes()),
-                expected,
-                "{status} {body}"
-            );
+            assert_eq!(failure(status, None, body.as_bytes()), expected, "{status} {body}");
         }
     }
 
@@ -165,22 +131,12 @@ mod tests {
         for (error, expected) in [
             (r#"{"code":"rate_limit_exceeded"}"#, OVERLOADED),
             (r#"{"code":429,"message":"slow down"}"#, OVERLOADED),
-            (
-                r#"{"code":503,"status":"UNAVAILABLE"}"#,
-                ModelFailure::Unavailable,
-            ),
+            (r#"{"code":503,"status":"UNAVAILABLE"}"#, ModelFailure::Unavailable),
             (r#"{"code":"content_filter"}"#, ModelFailure::ContentFiltered),
-            (
-                r#"{"type":"insufficient_quota","code":429}"#,
-                ModelFailure::Rejected { status: 429 },
-            ),
+            (r#"{"type":"insufficient_quota","code":429}"#, ModelFailure::Rejected { status: 429 }),
             (r#""only words""#, ModelFailure::Unavailable),
         ] {
-            assert_eq!(
-                failure_in_stream(&serde_json::from_str(error).unwrap()),
-                expected,
-                "{error}"
-            );
+            assert_eq!(failure_in_stream(&serde_json::from_str(error).unwrap()), expected, "{error}");
         }
     }
 

@@ -29,17 +29,9 @@ pub enum RoomCommand {
 }
 
 pub enum VisitorsCommand {
-    Join {
-        visitor: VisitorId,
-        data: Option<Box<RawValue>>,
-    },
-    Leave {
-        visitor: VisitorId,
-    },
-    Activity {
-        visitor: VisitorId,
-        page: Page,
-    },
+    Join { visitor: VisitorId, data: Option<Box<RawValue>> },
+    Leave { visitor: VisitorId },
+    Activity { visitor: VisitorId, page: Page },
     Stats,
 }
 
@@ -125,22 +117,21 @@ pub struct Refusal {
 impl Request {
     /// Parses one WebSocket text frame. `room` stands in for events that name none.
     pub fn parse(json: &str, room: Option<&RoomId>) -> Result<Self, Refusal> {
-        let mut fields = Fields::parse(json).map_err(|error| Refusal {
-            reply_to: None,
-            error,
-        })?;
+        let mut fields = Fields::parse(json).map_err(|error| Refusal { reply_to: None, error })?;
         let reply_to = reply_to(std::mem::take(&mut fields.id));
         match reply_to {
-            Err(error) => Err(Refusal {
-                reply_to: None,
-                error,
-            }),
+            Err(error) => Err(Refusal { reply_to: None, error }),
             Ok(reply_to) => match command(fields, room) {
                 Ok(command) => Ok(Self { reply_to, command }),
                 Err(error) => Err(Refusal { reply_to, error }),
             },
         }
     }
+}
+
+/// The client's own id of a frame that is refused unread.
+pub fn reply_to_of(json: &str) -> Option<Box<str>> {
+    reply_to(Fields::parse(json).ok()?.id).ok()?
 }
 
 fn reply_to(id: Field<'_>) -> Result<Option<Box<str>>, ClientError> {
@@ -162,37 +153,24 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
             Ok(Command::Room(id, RoomCommand::Join(Join::parse(f)?)))
         }
         "leave-room" => in_room(f.room_id, RoomCommand::Leave),
-        "typing-start" => in_room(f.room_id, RoomCommand::Typing { is_typing: true }),
-        "typing-stop" => in_room(f.room_id, RoomCommand::Typing { is_typing: false }),
-        "typing" => {
-            let is_typing = f.is_typing.flag("isTyping")?;
-            let is_typing = is_typing.ok_or_else(|| ClientError::invalid("isTyping", "is required"))?;
-            in_room(f.room_id, RoomCommand::Typing { is_typing })
-        }
+        "typing-start" => typing(f, room, Some(true)),
+        "typing-stop" => typing(f, room, Some(false)),
+        "typing" => typing(f, room, None),
         "user-online" => {
             let id = std::mem::take(&mut f.room_id).room(room)?;
             Ok(Command::Room(id, RoomCommand::Online(Online::parse(f)?)))
         }
         "customer-joined-room" => {
             let id = std::mem::take(&mut f.room_id).room(room)?;
-            Ok(Command::Room(
-                id,
-                RoomCommand::CustomerJoined(CustomerJoined::parse(f)?),
-            ))
+            Ok(Command::Room(id, RoomCommand::CustomerJoined(CustomerJoined::parse(f)?)))
         }
         "mark-read" => {
-            let seq = f
-                .seq
-                .count("seq")?
-                .ok_or_else(|| ClientError::invalid("seq", "is required"))?;
+            let seq = f.seq.count("seq")?.ok_or_else(|| ClientError::invalid("seq", "is required"))?;
             in_room(f.room_id, RoomCommand::MarkRead { seq: Seq(seq) })
         }
         "fetch-history" => {
             let id = std::mem::take(&mut f.room_id).room(room)?;
-            Ok(Command::Room(
-                id,
-                RoomCommand::FetchHistory(HistoryQuery::parse(f)?),
-            ))
+            Ok(Command::Room(id, RoomCommand::FetchHistory(HistoryQuery::parse(f)?)))
         }
         "ai-chat" => ask(f, false),
         "ai-stream" => ask(f, true),
@@ -202,12 +180,23 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
         "get-all-domain-stats" => Ok(Command::AllDomainStats),
         unknown => {
             let shown: String = unknown.chars().filter(|c| !c.is_control()).take(64).collect();
-            Err(ClientError::new(
-                ErrorCode::UnknownType,
-                format!("type {shown:?} is not known"),
-            ))
+            Err(ClientError::new(ErrorCode::UnknownType, format!("type {shown:?} is not known")))
         }
     }
+}
+
+/// Who types is known from the join; what the event says of it has to be well formed all the same.
+fn typing(f: Fields<'_>, room: Option<&RoomId>, stated: Option<bool>) -> Result<Command, ClientError> {
+    let room = f.room_id.room(room)?;
+    f.user_id.required_id("userId", UserId::parse)?;
+    f.user_name.label("userName")?;
+    let is_typing = match stated {
+        Some(is_typing) => is_typing,
+        None => {
+            f.is_typing.flag("isTyping")?.ok_or_else(|| ClientError::invalid("isTyping", "is required"))?
+        }
+    };
+    Ok(Command::Room(room, RoomCommand::Typing { is_typing }))
 }
 
 fn ask(mut f: Fields<'_>, streamed: bool) -> Result<Command, ClientError> {
@@ -227,14 +216,11 @@ impl Join {
         object("customerData", f.customer_data)?;
         let (epoch, last_seq) = (f.epoch.label("epoch")?, f.last_seq.count("lastSeq")?);
         Ok(Self {
-            user_name: name_or_id(f.user_name, "userName", &user)?,
+            user_name: f.user_name.required_label("userName")?,
             user,
             role: f.role.label("role")?,
             domain: f.domain_id.id("domainId", DomainId::parse)?,
-            resume: epoch.zip(last_seq).map(|(epoch, seq)| Resume {
-                epoch,
-                last_seq: Seq(seq),
-            }),
+            resume: epoch.zip(last_seq).map(|(epoch, seq)| Resume { epoch, last_seq: Seq(seq) }),
         })
     }
 }
@@ -249,12 +235,10 @@ impl SendMessage {
         let user = f.user_id.required_id("userId", UserId::parse)?;
         Ok(Self {
             text: text.unwrap_or_default(),
-            user_name: name_or_id(f.user_name, "userName", &user)?,
+            user_name: f.user_name.required_label("userName")?,
             user,
             role: f.role.label("role")?.unwrap_or_else(|| DEFAULT_ROLE.into()),
-            client_message_id: f
-                .client_message_id
-                .id("clientMessageId", ClientMessageId::parse)?,
+            client_message_id: f.client_message_id.id("clientMessageId", ClientMessageId::parse)?,
             attachments,
             domain: f.domain_id.id("domainId", DomainId::parse)?,
         })
@@ -265,7 +249,7 @@ impl Online {
     fn parse(f: Fields<'_>) -> Result<Self, ClientError> {
         let user = f.user_id.required_id("userId", UserId::parse)?;
         Ok(Self {
-            user_name: name_or_id(f.user_name, "userName", &user)?,
+            user_name: f.user_name.required_label("userName")?,
             user,
             status: f.status.label("status")?.unwrap_or_else(|| DEFAULT_STATUS.into()),
         })
@@ -276,7 +260,7 @@ impl CustomerJoined {
     fn parse(f: Fields<'_>) -> Result<Self, ClientError> {
         let customer = f.customer_id.required_id("customerId", UserId::parse)?;
         Ok(Self {
-            customer_name: name_or_id(f.customer_name, "customerName", &customer)?,
+            customer_name: f.customer_name.required_label("customerName")?,
             customer,
             domain: f.domain_id.id("domainId", DomainId::parse)?,
         })
@@ -304,10 +288,7 @@ impl VisitorsCommand {
         }
         let visitor = f.visitor_id.required_id("visitorId", VisitorId::parse)?;
         Ok(match kind {
-            "visitor-joined-domain" => Self::Join {
-                visitor,
-                data: object("visitorData", f.visitor_data)?,
-            },
+            "visitor-joined-domain" => Self::Join { visitor, data: object("visitorData", f.visitor_data)? },
             "visitor-left-domain" => Self::Leave { visitor },
             _ => Self::Activity {
                 visitor,
@@ -323,10 +304,7 @@ impl VisitorsCommand {
 impl Ask {
     /// The question, and the conversation that it belongs to: the one that is named, else the visitor's on the site.
     fn parse(f: Fields<'_>, streamed: bool) -> Result<(Option<RoomId>, Self), ClientError> {
-        let message = f
-            .message
-            .message("message")?
-            .filter(|text| !text.trim().is_empty());
+        let message = f.message.message("message")?.filter(|text| !text.trim().is_empty());
         let ask = Self {
             message: message.ok_or_else(|| ClientError::invalid("message", "is required"))?,
             streamed,
@@ -339,10 +317,7 @@ impl Ask {
         let named = f.conversation_id.id("conversationId", RoomId::parse)?;
         let own = || {
             let (domain, user) = (ask.domain.as_ref(), ask.user.as_ref()?);
-            Some(RoomId::of_visitor(
-                domain.map_or("default", DomainId::as_str),
-                user.as_str(),
-            ))
+            Some(RoomId::of_visitor(domain.map_or("default", DomainId::as_str), user.as_str()))
         };
         Ok((named.or_else(own), ask))
     }
@@ -362,10 +337,6 @@ pub mod body {
         let domain = std::mem::take(&mut fields.domain_id).required_id("domainId", DomainId::parse)?;
         Ok((domain, VisitorsCommand::parse(kind, fields)?))
     }
-}
-
-fn name_or_id(field: Field<'_>, name: &str, id: &UserId) -> Result<Box<str>, ClientError> {
-    Ok(field.label(name)?.unwrap_or_else(|| id.as_str().into()))
 }
 
 pub const DEFAULT_ROLE: &str = "user";

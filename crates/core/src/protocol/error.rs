@@ -54,11 +54,7 @@ pub struct ClientError {
 
 impl ClientError {
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after_ms: None,
-        }
+        Self { code, message: message.into(), retry_after_ms: None }
     }
 
     pub fn invalid(field: &str, rule: &str) -> Self {
@@ -67,17 +63,11 @@ impl ClientError {
 
     pub fn rate_limited(what: &str, retry_after_ms: u64) -> Self {
         let message = format!("too many {what}; try again in {retry_after_ms} ms");
-        Self {
-            retry_after_ms: Some(retry_after_ms),
-            ..Self::new(ErrorCode::RateLimited, message)
-        }
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
     pub fn unavailable() -> Self {
         let message = "storage is not available just now; nothing was kept, try again";
-        Self {
-            retry_after_ms: Some(1_000),
-            ..Self::new(ErrorCode::Unavailable, message)
-        }
+        Self { retry_after_ms: Some(1_000), ..Self::new(ErrorCode::Unavailable, message) }
     }
 }

@@ -265,9 +265,6 @@ mod tests {
     fn replies_bear_the_clients_id() {
         let mut bytes = Vec::new();
         Event::Pong.encode(Some("a\"1"), &mut bytes);
-        assert_eq!(
-            String::from_utf8(bytes).unwrap(),
-            r#"{"type":"pong","replyTo":"a\"1"}"#
-        );
+        assert_eq!(String::from_utf8(bytes).unwrap(), r#"{"type":"pong","replyTo":"a\"1"}"#);
     }
 }

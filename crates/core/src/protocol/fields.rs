@@ -119,6 +119,10 @@ impl<'a> Field<'a> {
         self.line(name, LABEL_CHARS_MAX)
     }
 
+    pub fn required_label(self, name: &str) -> Result<Box<str>, ClientError> {
+        self.label(name)?.ok_or_else(|| ClientError::invalid(name, "is required"))
+    }
+
     /// As [`Field::label`], with a limit of its own.
     pub fn line(self, name: &str, chars_max: usize) -> Result<Option<Box<str>>, ClientError> {
         let Some(text) = self.text(name)? else {
@@ -140,22 +144,17 @@ impl<'a> Field<'a> {
         let Some(text) = self.text(name)? else {
             return Ok(None);
         };
-        parse(&text)
-            .map(Some)
-            .ok_or_else(|| ClientError::invalid(name, ID_RULE))
+        parse(&text).map(Some).ok_or_else(|| ClientError::invalid(name, ID_RULE))
     }
 
     pub fn required_id<T>(self, name: &str, parse: fn(&str) -> Option<T>) -> Result<T, ClientError> {
-        self.id(name, parse)?
-            .ok_or_else(|| ClientError::invalid(name, "is required"))
+        self.id(name, parse)?.ok_or_else(|| ClientError::invalid(name, "is required"))
     }
 
     /// The room that is named, else the connection's default room.
     pub fn room(self, default: Option<&RoomId>) -> Result<RoomId, ClientError> {
         let named = self.id("roomId", RoomId::parse)?;
-        named
-            .or_else(|| default.cloned())
-            .ok_or_else(|| ClientError::invalid("roomId", "is required"))
+        named.or_else(|| default.cloned()).ok_or_else(|| ClientError::invalid("roomId", "is required"))
     }
 
     /// Text of at most [`MESSAGE_BYTES_MAX`]; may be empty.
@@ -164,10 +163,7 @@ impl<'a> Field<'a> {
             return Ok(None);
         };
         if text.len() > MESSAGE_BYTES_MAX {
-            let why = format!(
-                "{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed",
-                text.len()
-            );
+            let why = format!("{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed", text.len());
             return Err(ClientError::new(ErrorCode::TooLarge, why));
         }
         Ok(Some(text.into()))
@@ -199,10 +195,8 @@ pub fn object(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>
         return Err(ClientError::invalid(name, "must be an object"));
     }
     if raw.get().len() > VISITOR_DATA_BYTES_MAX {
-        let why = format!(
-            "{name} has {} bytes; at most {VISITOR_DATA_BYTES_MAX} are allowed",
-            raw.get().len()
-        );
+        let why =
+            format!("{name} has {} bytes; at most {VISITOR_DATA_BYTES_MAX} are allowed", raw.get().len());
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
     Ok(Some(raw.to_owned()))
@@ -217,10 +211,7 @@ pub fn list(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>,
         return Err(ClientError::invalid(name, "must be a list"));
     }
     if raw.get().len() > MESSAGE_BYTES_MAX {
-        let why = format!(
-            "{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed",
-            raw.get().len()
-        );
+        let why = format!("{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed", raw.get().len());
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
     Ok(Some(raw.to_owned()))
@@ -260,11 +251,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
         // JavaScript has one number type: 3.0 is the 3 that it meant.
         let whole = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        Ok(if whole {
-            Field::Count(number as u64)
-        } else {
-            Field::Other
-        })
+        Ok(if whole { Field::Count(number as u64) } else { Field::Other })
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {

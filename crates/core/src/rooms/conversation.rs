@@ -4,14 +4,13 @@
 //! even if nobody listens any more. Every run ends in exactly one terminal event.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::{Failure, Post, Room, RoomInput, Turn};
 use crate::access::rate;
 use crate::ai::context;
 use crate::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Speaker, Usage};
 use crate::ai::models::Route;
-use crate::ids::{DomainId, RoomId, RunId, UserId};
+use crate::ids::{DomainId, RoomId, RunId, SocketId, UserId};
 use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
 use crate::protocol::command::{Ask, DEFAULT_ROLE};
 use crate::protocol::error::{ClientError, ErrorCode};
@@ -66,16 +65,9 @@ impl Conversation {
             out.push(Output::CancelModel { run: run.id });
             run.from
         });
-        for to in running
-            .into_iter()
-            .chain(self.waiting.into_iter().map(|question| question.from))
-        {
+        for to in running.into_iter().chain(self.waiting.into_iter().map(|question| question.from)) {
             let event = Event::error(&ClientError::unavailable(), now);
-            out.push(Output::Reply {
-                to: to.conn,
-                reply_to: to.reply_to,
-                event,
-            });
+            out.push(Output::Reply { to: to.conn, reply_to: to.reply_to, event });
         }
     }
 
@@ -91,6 +83,17 @@ impl Run {
     fn is_told(&self) -> bool {
         self.streamed || self.room.is_some()
     }
+
+    /// To whoever asked for the stream, and to the room that it is published in; who is both hears it once.
+    fn tell(&self, turn: &mut Turn<'_>, event: Event) {
+        if self.streamed {
+            turn.reply(&self.from, event.clone());
+        }
+        if let Some(room) = &self.room {
+            let input = RoomInput::Overheard { event, except: self.streamed.then_some(self.from.conn) };
+            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+        }
+    }
 }
 
 impl Room {
@@ -104,11 +107,7 @@ impl Room {
             .asked
             .admit(turn.cx.now, turn.cx.policy.ai_per_user)
             .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
-        let question = Question {
-            from: from.clone(),
-            ask,
-            route,
-        };
+        let question = Question { from: from.clone(), ask, route };
         if conversation.running.is_some() {
             conversation.waiting.push_back(question);
             return Ok(());
@@ -141,10 +140,7 @@ impl Room {
         let context_length = request.turns.len();
         if let Some(room) = &ask.room {
             let input = RoomInput::Post(asked_by(&from, &ask));
-            turn.out.push(Output::Relay {
-                room: room.clone(),
-                input: Box::new(input),
-            });
+            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
         }
         turn.out.push(Output::AskModel { run: id, request });
         self.conversation.get_or_insert_default().running = Some(Run {
@@ -180,13 +176,7 @@ impl Room {
                 if run.text.len() > ANSWER_BYTES_MAX {
                     run.text.truncate(run.text.floor_char_boundary(ANSWER_BYTES_MAX));
                     turn.out.push(Output::CancelModel { run: id });
-                    return self.end(
-                        turn,
-                        End {
-                            reason: FinishReason::Length,
-                            code: None,
-                        },
-                    );
+                    return self.end(turn, End { reason: FinishReason::Length, code: None });
                 }
                 if turn.cx.now.since(run.told_at) >= CHUNK_EVERY_MS {
                     self.flush_chunk(turn);
@@ -194,13 +184,7 @@ impl Room {
             }
             ModelEvent::Finished(FinishReason::ContentFilter) => {
                 let code = Some(ErrorCode::AiContentFiltered);
-                self.end(
-                    turn,
-                    End {
-                        reason: FinishReason::ContentFilter,
-                        code,
-                    },
-                )?;
+                self.end(turn, End { reason: FinishReason::ContentFilter, code })?;
             }
             ModelEvent::Finished(reason) => self.end(turn, End { reason, code: None })?,
             ModelEvent::Failed(failure) => self.end(turn, End::of_failure(&failure))?,
@@ -216,33 +200,19 @@ impl Room {
     pub(super) fn flush_chunk(&mut self, turn: &mut Turn<'_>) {
         let conversation_id = self.id.clone();
         let Some(run) = self.running() else { return };
-        let Some(chunk) = run
-            .text
-            .get(run.told..)
-            .filter(|chunk| !chunk.is_empty() && run.is_told())
-        else {
+        let Some(chunk) = run.text.get(run.told..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
             return;
         };
-        let (chunk, timestamp): (Arc<str>, UnixMs) = (chunk.into(), turn.cx.now);
-        let event = |room_id| Event::AiStreamChunk {
-            chunk: chunk.clone(),
+        let event = Event::AiStreamChunk {
+            chunk: chunk.into(),
             index: run.next_index,
-            conversation_id: conversation_id.clone(),
-            room_id,
-            timestamp,
+            conversation_id,
+            room_id: run.room.clone(),
+            timestamp: turn.cx.now,
         };
-        if run.streamed {
-            turn.reply(&run.from, event(None));
-        }
-        if let Some(room) = &run.room {
-            let input = Box::new(RoomInput::Overheard(event(Some(room.clone()))));
-            turn.out.push(Output::Relay {
-                room: room.clone(),
-                input,
-            });
-        }
+        run.told_at = turn.cx.now;
+        run.tell(turn, event);
         run.told = run.text.len();
-        run.told_at = timestamp;
         run.next_index += 1;
     }
 
@@ -270,79 +240,31 @@ impl Room {
 
     fn tell_end(&self, turn: &mut Turn<'_>, run: Run, end: End) {
         let failed = end.code.is_some();
-        let broke_off = failed && !run.text.is_empty();
+        let answer = Answer {
+            model: run.route.model.as_ref().into(),
+            provider: run.route.provider,
+            conversation_id: self.id.clone(),
+            context_length: run.context_length,
+            usage: run.usage,
+            finish_reason: end.reason,
+            timestamp: turn.cx.now,
+            error: failed,
+            code: end.code,
+            fallback: (failed && !run.text.is_empty()).then(|| context::FALLBACK.into()),
+        };
         let shown: Box<str> = match run.text.is_empty() && failed {
             true => context::FALLBACK.into(),
-            false => run.text.into(),
+            false => run.text.as_str().into(),
         };
-        if let Some(room) = run.room.clone() {
-            let complete = AiStreamComplete {
-                full_response: shown.clone(),
-                room_id: Some(room.clone()),
-                answer: self.answer(
-                    turn.cx.now,
-                    &run.route,
-                    run.context_length,
-                    run.usage,
-                    end,
-                    broke_off,
-                ),
-            };
-            let event = RoomInput::Overheard(Event::AiStreamComplete(Box::new(complete)));
-            turn.out.push(Output::Relay {
-                room: room.clone(),
-                input: Box::new(event),
-            });
-            if !shown.is_empty() {
-                let input = RoomInput::Post(said_by_ai(&run.from, shown.clone()));
-                turn.out.push(Output::Relay {
-                    room,
-                    input: Box::new(input),
-                });
-            }
+        let complete = AiStreamComplete { full_response: shown.clone(), room_id: run.room.clone(), answer };
+        if !run.streamed {
+            let response = AiResponse { message: shown.clone(), answer: complete.answer.clone() };
+            turn.reply(&run.from, Event::AiResponse(Box::new(response)));
         }
-        let answer = self.answer(
-            turn.cx.now,
-            &run.route,
-            run.context_length,
-            run.usage,
-            end,
-            broke_off,
-        );
-        let event = match run.streamed {
-            true => Event::AiStreamComplete(Box::new(AiStreamComplete {
-                full_response: shown,
-                room_id: None,
-                answer,
-            })),
-            false => Event::AiResponse(Box::new(AiResponse {
-                message: shown,
-                answer,
-            })),
-        };
-        turn.reply(&run.from, event);
-    }
-
-    fn answer(
-        &self,
-        timestamp: UnixMs,
-        route: &Route,
-        context_length: usize,
-        usage: Usage,
-        end: End,
-        broke_off: bool,
-    ) -> Answer {
-        Answer {
-            model: route.model.as_ref().into(),
-            provider: route.provider,
-            conversation_id: self.id.clone(),
-            context_length,
-            usage,
-            finish_reason: end.reason,
-            timestamp,
-            error: end.code.is_some(),
-            code: end.code,
-            fallback: broke_off.then(|| context::FALLBACK.into()),
+        run.tell(turn, Event::AiStreamComplete(Box::new(complete)));
+        if let Some(room) = run.room.filter(|_| !shown.is_empty()) {
+            let input = RoomInput::Post(said_by_ai(run.id, shown));
+            turn.out.push(Output::Relay { room, input: Box::new(input) });
         }
     }
 }
@@ -357,10 +279,7 @@ impl End {
             | ModelFailure::Rejected { .. }
             | ModelFailure::Incomplete => (FinishReason::Error, ErrorCode::AiUnavailable),
         };
-        Self {
-            reason,
-            code: Some(code),
-        }
+        Self { reason, code: Some(code) }
     }
 }
 
@@ -375,12 +294,13 @@ fn asked_by(from: &Caller, ask: &Ask) -> Post {
     }
 }
 
-fn said_by_ai(from: &Caller, text: Box<str>) -> Post {
+/// No connection of its own: one that were the asker's would make pages take the answer for the asker's words.
+fn said_by_ai(run: RunId, text: Box<str>) -> Post {
     Post {
         user: UserId::ai(),
         user_name: "AI Assistant".into(),
         role: "assistant".into(),
         text,
-        socket: from.socket,
+        socket: SocketId::from_entropy(run.0.into()),
     }
 }

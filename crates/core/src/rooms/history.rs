@@ -20,9 +20,8 @@ impl Room {
         stored: &Stored,
         resume: Option<&Resume>,
     ) -> Result<(), SqlError> {
-        let missed_after = resume
-            .filter(|resume| self.can_resume(stored, resume))
-            .map(|resume| resume.last_seq);
+        let missed_after =
+            resume.filter(|resume| self.can_resume(stored, resume)).map(|resume| resume.last_seq);
         turn.reply(
             from,
             Event::JoinedRoom {
@@ -58,16 +57,9 @@ impl Room {
         if after == self.last_seq {
             return Ok(());
         }
-        for message in self
-            .log(stored)
-            .after(turn.sql, after, RESUME_EVENTS_MAX as u32)?
-        {
+        for message in self.log(stored).after(turn.sql, after, RESUME_EVENTS_MAX as u32)? {
             let event = Event::NewMessage(Arc::new(message));
-            turn.out.push(crate::Output::Reply {
-                to: from.conn,
-                reply_to: None,
-                event,
-            });
+            turn.out.push(crate::Output::Reply { to: from.conn, reply_to: None, event });
         }
         Ok(())
     }
@@ -82,17 +74,9 @@ impl Room {
         if self.last_seq == Seq(0) && !even_if_empty {
             return Ok(());
         }
-        let query = HistoryQuery {
-            before: None,
-            after: None,
-            limit: HISTORY_DEFAULT,
-        };
+        let query = HistoryQuery { before: None, after: None, limit: HISTORY_DEFAULT };
         let event = self.history(turn, Some(stored), &query)?;
-        turn.out.push(crate::Output::Reply {
-            to: from.conn,
-            reply_to: None,
-            event,
-        });
+        turn.out.push(crate::Output::Reply { to: from.conn, reply_to: None, event });
         Ok(())
     }
 
@@ -117,11 +101,7 @@ impl Room {
             None => (Vec::new(), false),
             Some(stored) => self.page(turn, stored, query)?,
         };
-        Ok(Event::MessageHistory {
-            room_id: self.id.clone(),
-            messages,
-            has_more,
-        })
+        Ok(Event::MessageHistory { room_id: self.id.clone(), messages, has_more })
     }
 
     /// One message more than asked for tells whether there are more.

@@ -47,8 +47,11 @@ pub enum RoomInput {
     },
     /// A message from another room's conversation.
     Post(Post),
-    /// Something that passes by: told to the members, kept nowhere.
-    Overheard(Event),
+    /// Something that passes by: told to the members, kept nowhere. `except` has heard it already.
+    Overheard {
+        event: Event,
+        except: Option<ConnId>,
+    },
     Disconnected {
         conn: ConnId,
         how: Farewell,
@@ -155,10 +158,7 @@ impl Room {
         Ok(Self {
             last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
             live_agent: row.as_ref().is_some_and(|row| row.live_agent),
-            stored: row.map(|row| Stored {
-                row: row.id,
-                epoch: row.epoch,
-            }),
+            stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
             id,
             members: members.into_iter().collect(),
             typing: Vec::new(),
@@ -178,10 +178,7 @@ impl Room {
     pub fn is_idle(&self, now: UnixMs) -> bool {
         self.members.is_empty()
             && self.leaving.is_empty()
-            && self
-                .conversation
-                .as_ref()
-                .is_none_or(|conversation| conversation.is_idle(now))
+            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_idle(now))
     }
 
     /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
@@ -205,7 +202,7 @@ impl Room {
             }
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
             RoomInput::Post(post) => self.post(&mut turn, post)?,
-            RoomInput::Overheard(event) => turn.publish(event, None),
+            RoomInput::Overheard { event, except } => turn.publish(event, except),
             RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how),
             RoomInput::Alarm => {
                 self.armed = None;
@@ -250,10 +247,7 @@ impl Room {
             socket: from.socket,
             since: turn.cx.now,
         });
-        turn.out.push(Output::Admit {
-            conn: from.conn,
-            member: member.clone(),
-        });
+        turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
         self.welcome(turn, from, &stored, join.resume.as_ref())?;
         self.enter(turn, from.conn, &member);
         Ok(())
@@ -342,10 +336,7 @@ impl Room {
             domain_id: customer.domain.clone(),
             timestamp: turn.cx.now,
         };
-        turn.out.push(Output::TellObservers {
-            domain: customer.domain,
-            event,
-        });
+        turn.out.push(Output::TellObservers { domain: customer.domain, event });
     }
 
     fn mark_read(&mut self, turn: &mut Turn<'_>, from: &Caller, seq: Seq) -> Result<(), Failure> {
@@ -353,13 +344,7 @@ impl Room {
         let stored = self.stored(turn, None)?;
         let seq = seq.min(self.last_seq);
         let moved = log::mark_read(turn.sql, stored.row, &member.user, seq, turn.cx.now)?;
-        turn.reply(
-            from,
-            Event::MarkedRead {
-                room_id: self.id.clone(),
-                seq,
-            },
-        );
+        turn.reply(from, Event::MarkedRead { room_id: self.id.clone(), seq });
         if moved {
             let event = Event::MessageRead {
                 room_id: self.id.clone(),
@@ -390,24 +375,15 @@ impl Room {
     }
 
     fn log<'a>(&'a self, stored: &'a Stored) -> Log<'a> {
-        Log {
-            room: stored.row,
-            name: &self.id,
-            epoch: &stored.epoch,
-        }
+        Log { room: stored.row, name: &self.id, epoch: &stored.epoch }
     }
 
     /// Asks to be woken for whatever is due next, if nothing earlier is armed.
     fn arm(&mut self, turn: &mut Turn<'_>) {
-        let users = self
-            .users_due
-            .then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
+        let users = self.users_due.then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
         let typing = self.typing.iter().map(|typing| typing.until).min();
         let leaving = self.leaving.iter().map(|leaving| leaving.until).min();
-        let chunk = self
-            .conversation
-            .as_ref()
-            .and_then(|conversation| conversation.due());
+        let chunk = self.conversation.as_ref().and_then(|conversation| conversation.due());
         let Some(due) = [users, typing, leaving, chunk].into_iter().flatten().min() else {
             return;
         };
@@ -420,11 +396,7 @@ impl Room {
 
 impl Turn<'_> {
     fn reply(&mut self, to: &Caller, event: Event) {
-        self.out.push(Output::Reply {
-            to: to.conn,
-            reply_to: to.reply_to.clone(),
-            event,
-        });
+        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
     }
 
     fn publish(&mut self, event: Event, except: Option<ConnId>) {
@@ -437,11 +409,7 @@ impl Turn<'_> {
             Err(Failure::Storage(error)) => Err(error),
             Err(Failure::Client(error)) => {
                 let event = Event::error(&error, self.cx.now);
-                self.out.push(Output::Reply {
-                    to: from.conn,
-                    reply_to: from.reply_to,
-                    event,
-                });
+                self.out.push(Output::Reply { to: from.conn, reply_to: from.reply_to, event });
                 Ok(())
             }
         }

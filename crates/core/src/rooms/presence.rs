@@ -23,11 +23,7 @@ impl Room {
             }
             return;
         }
-        if let Some(back) = self
-            .leaving
-            .iter()
-            .position(|leaving| leaving.member.user == member.user)
-        {
+        if let Some(back) = self.leaving.iter().position(|leaving| leaving.member.user == member.user) {
             self.leaving.swap_remove(back);
             self.tell_users_to(turn, conn);
             return;
@@ -48,13 +44,7 @@ impl Room {
         if let Some(member) = self.remove(turn, from.conn) {
             self.tell_left(turn, &member);
         }
-        turn.reply(
-            from,
-            Event::LeftRoom {
-                room_id: self.id.clone(),
-                success: true,
-            },
-        );
+        turn.reply(from, Event::LeftRoom { room_id: self.id.clone(), success: true });
     }
 
     pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, how: Farewell) {
@@ -103,10 +93,7 @@ impl Room {
         let until = turn.cx.now.plus(TYPING_TTL_MS);
         match self.typing.iter_mut().find(|typing| typing.conn == from.conn) {
             Some(typing) => typing.until = until,
-            None => self.typing.push(Typing {
-                conn: from.conn,
-                until,
-            }),
+            None => self.typing.push(Typing { conn: from.conn, until }),
         }
         self.tell_typing(turn, from.conn, &member, true);
         Ok(())
@@ -135,14 +122,8 @@ impl Room {
             && member.user == online.user
             && member.status != status
         {
-            *member = Arc::new(Member {
-                status: status.clone(),
-                ..Member::clone(member)
-            });
-            turn.out.push(Output::Admit {
-                conn: from.conn,
-                member: member.clone(),
-            });
+            *member = Arc::new(Member { status: status.clone(), ..Member::clone(member) });
+            turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
             self.tell_users(turn);
         }
         let event = Event::UserPresence {
@@ -158,20 +139,14 @@ impl Room {
     /// What was to end by now ends.
     pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
         let now = turn.cx.now;
-        let typed_out: Vec<ConnId> = self
-            .typing
-            .iter()
-            .filter(|typing| typing.until <= now)
-            .map(|typing| typing.conn)
-            .collect();
+        let typed_out: Vec<ConnId> =
+            self.typing.iter().filter(|typing| typing.until <= now).map(|typing| typing.conn).collect();
         for conn in typed_out {
             if let Some(member) = self.members.get(&conn).cloned() {
                 self.stop_typing(turn, conn, &member);
             }
         }
-        let (gone, leaving) = std::mem::take(&mut self.leaving)
-            .into_iter()
-            .partition(|l| l.until <= now);
+        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|l| l.until <= now);
         self.leaving = leaving;
         let gone: Vec<Leaving> = gone;
         for Leaving { member, .. } in gone {
@@ -194,20 +169,13 @@ impl Room {
     }
 
     fn tell_users_to(&self, turn: &mut Turn<'_>, conn: ConnId) {
-        turn.out.push(Output::Reply {
-            to: conn,
-            reply_to: None,
-            event: self.users(),
-        });
+        turn.out.push(Output::Reply { to: conn, reply_to: None, event: self.users() });
     }
 
     /// Each user once, in the order in which they came.
     pub(super) fn users(&self) -> Event {
         let mut people: HashMap<&UserId, &Member> = HashMap::with_capacity(self.members.len());
-        let present = self
-            .members
-            .values()
-            .chain(self.leaving.iter().map(|leaving| &leaving.member));
+        let present = self.members.values().chain(self.leaving.iter().map(|leaving| &leaving.member));
         for member in present {
             let listed = people.entry(&member.user).or_insert(member);
             // Several connections of one user: the newest speaks for them.
@@ -227,10 +195,6 @@ impl Room {
             role: member.role.clone(),
             status: member.status.clone(),
         });
-        Event::RoomUsers {
-            room_id: self.id.clone(),
-            users: users.collect(),
-            count,
-        }
+        Event::RoomUsers { room_id: self.id.clone(), users: users.collect(), count }
     }
 }

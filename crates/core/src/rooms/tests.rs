@@ -40,8 +40,14 @@ impl World {
 
     /// A frame of a client, with the room named for it.
     fn frame(&mut self, conn: u64, json: &str) {
+        // Names are required and say nothing here.
+        let json = &json.replacen(r#""userId":"#, r#""userName":"name","userId":"#, 1);
         let Ok(request) = Request::parse(json, Some(&room_id())) else { panic!("{json} is refused") };
-        let from = Caller { conn: ConnId(conn), socket: SocketId::from_entropy(conn.into()), reply_to: request.reply_to };
+        let from = Caller {
+            conn: ConnId(conn),
+            socket: SocketId::from_entropy(conn.into()),
+            reply_to: request.reply_to,
+        };
         match request.command {
             Command::Room(_, command) => self.input(RoomInput::Command { from, command }),
             Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask }),
@@ -59,7 +65,8 @@ impl World {
     }
 
     fn reopen(&mut self) {
-        let members: Vec<_> = self.room.members.iter().map(|(conn, member)| (*conn, member.clone())).collect();
+        let members: Vec<_> =
+            self.room.members.iter().map(|(conn, member)| (*conn, member.clone())).collect();
         self.room = Room::open(room_id(), members, &mut self.store).unwrap();
     }
 
@@ -68,7 +75,9 @@ impl World {
         let lines = self.out.drain(..).filter_map(|output| match output {
             Output::Reply { to, event, .. } => Some(format!("to {}: {}", to.0, short(&event))),
             Output::Publish { event, except: None } => Some(format!("all: {}", short(&event))),
-            Output::Publish { event, except: Some(conn) } => Some(format!("all but {}: {}", conn.0, short(&event))),
+            Output::Publish { event, except: Some(conn) } => {
+                Some(format!("all but {}: {}", conn.0, short(&event)))
+            }
             Output::TellObservers { event, .. } => Some(format!("observers: {}", short(&event))),
             Output::Relay { room, .. } => Some(format!("relay to {room}")),
             Output::AskModel { .. } => Some("ask".into()),
@@ -104,7 +113,20 @@ fn short(event: &Event) -> String {
     let mut bytes = Vec::new();
     event.encode(None, &mut bytes);
     let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-    let kept = ["seq", "userId", "message", "isTyping", "resumed", "duplicate", "code", "chunk", "index", "fullResponse", "finishReason", "hasMore"];
+    let kept = [
+        "seq",
+        "userId",
+        "message",
+        "isTyping",
+        "resumed",
+        "duplicate",
+        "code",
+        "chunk",
+        "index",
+        "fullResponse",
+        "finishReason",
+        "hasMore",
+    ];
     let mut line = json["type"].as_str().unwrap().to_owned();
     for name in kept {
         match &json[name] {
@@ -152,7 +174,11 @@ fn a_repeated_client_message_id_stores_nothing() {
     world.frame(1, send);
     assert_eq!(world.seen(), "to 1: message-sent seq=1 duplicate=true");
     world.frame(2, &send.replace("ann", "bob"));
-    assert_eq!(world.seen(), "all: new-message seq=2 bob hi\nto 2: message-sent seq=2", "the id is the user's own");
+    assert_eq!(
+        world.seen(),
+        "all: new-message seq=2 bob hi\nto 2: message-sent seq=2",
+        "the id is the user's own"
+    );
 }
 
 #[test]
@@ -164,14 +190,20 @@ fn resume_is_all_or_nothing() {
     let epoch = world.room.stored.clone().unwrap().epoch;
     world.seen();
     world.reopen();
-    let join = |epoch: &str, last: u64| format!(r#"{{"type":"join-room","userId":"bob","epoch":"{epoch}","lastSeq":{last}}}"#);
+    let join = |epoch: &str, last: u64| {
+        format!(r#"{{"type":"join-room","userId":"bob","epoch":"{epoch}","lastSeq":{last}}}"#)
+    };
     world.frame(2, &join(&epoch, 1));
-    assert!(world.seen().starts_with("to 2: joined-room seq=3 resumed=true\nto 2: new-message seq=2 ann b\nto 2: new-message seq=3 ann c\n"));
+    assert!(world.seen().starts_with(
+        "to 2: joined-room seq=3 resumed=true\nto 2: new-message seq=2 ann b\nto 2: new-message seq=3 ann c\n"
+    ));
     world.frame(3, &join(&epoch, 3));
     assert!(world.seen().starts_with("to 3: joined-room seq=3 resumed=true\nall but 3"));
     for (epoch, last) in [("other", 1), (&*epoch, 4)] {
         world.frame(4, &join(epoch, last));
-        assert!(world.seen().starts_with("to 4: joined-room seq=3 resumed=false\nto 4: message-history hasMore=false [a,b,c]"));
+        assert!(world.seen().starts_with(
+            "to 4: joined-room seq=3 resumed=false\nto 4: message-history hasMore=false [a,b,c]"
+        ));
     }
 }
 
@@ -217,12 +249,12 @@ fn a_drop_and_a_quick_return_are_told_to_nobody() {
 #[test]
 fn typing_ends_by_itself_and_needs_a_join() {
     let mut world = World::new();
-    world.frame(9, r#"{"type":"typing-start"}"#);
+    world.frame(9, r#"{"type":"typing-start","userId":"ann"}"#);
     assert_eq!(world.seen(), "to 9: error join-room room first forbidden");
     world.join(1, "ann");
     world.pass(1_000);
     world.seen();
-    world.frame(1, r#"{"type":"typing-start"}"#);
+    world.frame(1, r#"{"type":"typing-start","userId":"ann"}"#);
     world.pass(TYPING_TTL_MS - 1);
     assert_eq!(world.seen(), "all but 1: user-typing ann isTyping=true");
     world.pass(1);
@@ -264,7 +296,10 @@ fn a_second_question_waits_for_the_first() {
     world.says(first, "1");
     world.finishes(first);
     let (_, request) = world.asked().unwrap();
-    assert_eq!(request.turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(), ["one?", "1", "two?"]);
+    assert_eq!(
+        request.turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(),
+        ["one?", "1", "two?"]
+    );
     assert_eq!(world.seen(), "to 1: ai-response 1 stop");
 }
 
@@ -293,8 +328,8 @@ fn an_answer_in_a_room_is_published_there() {
     world.finishes(run);
     assert_eq!(
         world.seen(),
-        "relay to lobby\nrelay to lobby\nrelay to lobby\nrelay to lobby\nto 1: ai-response yes stop",
-        "the question, a chunk, the end, the answer"
+        "relay to lobby\nrelay to lobby\nto 1: ai-response yes stop\nrelay to lobby\nrelay to lobby",
+        "the question, a chunk; the end, the answer"
     );
 }
 
@@ -305,14 +340,20 @@ fn a_failed_write_is_an_error_and_the_rows_stay_whole() {
     world.seen();
     world.store.broken = true;
     let cx = Context { now: world.now, entropy: 7, policy: &world.policy };
-    let Ok(Request { command: Command::Room(_, command), .. }) =
-        Request::parse(r#"{"type":"send-message","roomId":"room","userId":"ann","message":"lost"}"#, None)
-    else {
+    let Ok(Request { command: Command::Room(_, command), .. }) = Request::parse(
+        r#"{"type":"send-message","roomId":"room","userId":"ann","userName":"Ann","message":"lost"}"#,
+        None,
+    ) else {
         panic!("it parses")
     };
     let from = Caller { conn: ConnId(1), socket: SocketId::from_entropy(1), reply_to: None };
     world.store.control("BEGIN");
-    assert!(world.room.handle(cx, RoomInput::Command { from, command }, &mut world.store, &mut world.out).is_err());
+    assert!(
+        world
+            .room
+            .handle(cx, RoomInput::Command { from, command }, &mut world.store, &mut world.out)
+            .is_err()
+    );
     world.store.control("ROLLBACK");
     world.store.broken = false;
     world.seen();
@@ -368,7 +409,10 @@ impl Ledger {
                     self.next_seq += 1;
                     assert_eq!(message.seq.0, self.next_seq, "gapless");
                 }
-                Output::Reply { event: Event::MessageSent { seq, client_message_id: Some(id), duplicate, .. }, .. } => {
+                Output::Reply {
+                    event: Event::MessageSent { seq, client_message_id: Some(id), duplicate, .. },
+                    ..
+                } => {
                     let key = (user.unwrap().to_owned(), id.to_string());
                     assert_eq!(self.acked.contains_key(&key), *duplicate);
                     assert_eq!(*self.acked.entry(key).or_insert(seq.0), seq.0, "one ack for one id");
@@ -409,7 +453,7 @@ proptest! {
                     world.frame(conn, &format!(r#"{{"type":"send-message","userId":"u{by}","message":"m"{id}}}"#));
                     user = Some(format!("u{by}"));
                 }
-                Step::Typing(conn, on) => world.frame(conn, &format!(r#"{{"type":"typing","isTyping":{on}}}"#)),
+                Step::Typing(conn, on) => world.frame(conn, &format!(r#"{{"type":"typing","userId":"u","isTyping":{on}}}"#)),
                 Step::Ask(conn) => {
                     let busy = world.room.conversation.as_ref().is_some_and(|c| !c.is_idle(UnixMs(i64::MAX)));
                     // One question at a time: the ledger counts chunks by the connection that asked.

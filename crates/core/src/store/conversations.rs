@@ -21,12 +21,7 @@ pub fn append_turn(
     let speaker = matches!(speaker, Speaker::Assistant);
     sql.run(
         "INSERT INTO turn (room, speaker, text, at) VALUES (?, ?, ?, ?)",
-        &[
-            Value::Int(room),
-            Value::Int(i64::from(speaker)),
-            Value::Text(text),
-            Value::Int(now.0),
-        ],
+        &[Value::Int(room), Value::Int(i64::from(speaker)), Value::Text(text), Value::Int(now.0)],
     )
 }
 
@@ -37,15 +32,8 @@ pub fn last_turns(sql: &mut dyn Sql, room: i64, limit: usize) -> Result<Vec<Turn
         "SELECT speaker, text FROM turn WHERE room = ? ORDER BY id DESC LIMIT ?",
         &[Value::Int(room), Value::Int(limit as i64)],
         &mut |row| {
-            let speaker = if row.int(0) == 0 {
-                Speaker::User
-            } else {
-                Speaker::Assistant
-            };
-            turns.push(Turn {
-                speaker,
-                text: row.text(1).into(),
-            });
+            let speaker = if row.int(0) == 0 { Speaker::User } else { Speaker::Assistant };
+            turns.push(Turn { speaker, text: row.text(1).into() });
         },
     )?;
     turns.reverse();

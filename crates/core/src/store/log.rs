@@ -47,12 +47,7 @@ pub fn create_room(
     let id = first(
         sql,
         "INSERT INTO room (name, epoch, domain, created_at) VALUES (?, ?, ?, ?) RETURNING id",
-        &[
-            Value::Text(name.as_str()),
-            Value::Text(epoch),
-            Value::text(domain),
-            Value::Int(now.0),
-        ],
+        &[Value::Text(name.as_str()), Value::Text(epoch), Value::text(domain), Value::Int(now.0)],
         |row| row.int(0),
     )?;
     id.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
@@ -88,11 +83,7 @@ pub fn find_sent(
     first(
         sql,
         "SELECT seq, at FROM event WHERE room = ? AND user_id = ? AND client_message_id = ?",
-        &[
-            Value::Int(room),
-            Value::Text(user.as_str()),
-            Value::Text(id.as_str()),
-        ],
+        &[Value::Int(room), Value::Text(user.as_str()), Value::Text(id.as_str())],
         |row| (Seq(row.count(0)), UnixMs(row.int(1))),
     )
 }
@@ -164,9 +155,7 @@ impl Log<'_> {
             socket_id: row.text(5).into(),
             client_message_id: row.opt_text(6).and_then(ClientMessageId::parse),
             message: row.text(7).into(),
-            attachments: row
-                .opt_text(8)
-                .and_then(|json| RawValue::from_string(json.into()).ok()),
+            attachments: row.opt_text(8).and_then(|json| RawValue::from_string(json.into()).ok()),
         })
     }
 }
@@ -184,12 +173,7 @@ pub fn mark_read(
         "INSERT INTO read_mark (room, user_id, seq, at) VALUES (?, ?, ?, ?)
             ON CONFLICT (room, user_id) DO UPDATE SET seq = excluded.seq, at = excluded.at
             WHERE excluded.seq > read_mark.seq RETURNING seq",
-        &[
-            Value::Int(room),
-            Value::Text(user.as_str()),
-            Value::Int(seq.0 as i64),
-            Value::Int(now.0),
-        ],
+        &[Value::Int(room), Value::Text(user.as_str()), Value::Int(seq.0 as i64), Value::Int(now.0)],
         |_| (),
     )?;
     Ok(moved.is_some())

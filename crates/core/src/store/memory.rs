@@ -14,10 +14,7 @@ pub(crate) struct Memory {
 impl Memory {
     #[allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
     pub(crate) fn new() -> Self {
-        let mut store = Self {
-            db: rusqlite::Connection::open_in_memory().unwrap(),
-            broken: false,
-        };
+        let mut store = Self { db: rusqlite::Connection::open_in_memory().unwrap(), broken: false };
         super::open(&mut store, UnixMs(0)).unwrap();
         store
     }
@@ -64,9 +61,7 @@ impl Sql for Memory {
             return Err(SqlError("disk full".into()));
         }
         let params = params.iter().map(|value| Param(*value));
-        let mut rows = statement
-            .query(rusqlite::params_from_iter(params))
-            .map_err(failed)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             each(row);
         }

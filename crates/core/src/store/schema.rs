@@ -88,13 +88,8 @@ const MIGRATIONS: &[&[&str]] = &[&[
 /// Brings the tables up to date and closes what a crash left open. To be called once, inside a transaction, before
 /// anything else touches the store.
 pub fn open(sql: &mut dyn Sql, now: crate::time::UnixMs) -> Result<(), SqlError> {
-    sql.run(
-        "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT",
-        &[],
-    )?;
-    let version = first(sql, "SELECT max(version) FROM schema_version", &[], |row| {
-        row.count(0)
-    })?;
+    sql.run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT", &[])?;
+    let version = first(sql, "SELECT max(version) FROM schema_version", &[], |row| row.count(0))?;
     let version = version.unwrap_or(0) as usize;
     if version > MIGRATIONS.len() {
         return Err(SqlError(format!(
@@ -106,10 +101,7 @@ pub fn open(sql: &mut dyn Sql, now: crate::time::UnixMs) -> Result<(), SqlError>
         for statement in *statements {
             sql.run(statement, &[])?;
         }
-        sql.run(
-            "INSERT INTO schema_version (version) VALUES (?)",
-            &[Value::Int(step as i64 + 1)],
-        )?;
+        sql.run("INSERT INTO schema_version (version) VALUES (?)", &[Value::Int(step as i64 + 1)])?;
     }
     super::conversations::interrupt_unfinished(sql, now)
 }

@@ -38,11 +38,7 @@ pub fn find_domain(sql: &mut dyn Sql, name: &DomainId) -> Result<Option<DomainRo
         sql,
         "SELECT id, visitors, updated_at FROM domain WHERE name = ?",
         &[Value::Text(name.as_str())],
-        |row| DomainRow {
-            id: row.int(0),
-            visitors: row.count(1),
-            updated_at: UnixMs(row.int(2)),
-        },
+        |row| DomainRow { id: row.int(0), visitors: row.count(1), updated_at: UnixMs(row.int(2)) },
     )
 }
 
@@ -51,11 +47,7 @@ pub fn create_domain(sql: &mut dyn Sql, name: &DomainId, now: UnixMs) -> Result<
         sql,
         "INSERT INTO domain (name, updated_at) VALUES (?, ?) RETURNING id",
         &[Value::Text(name.as_str()), Value::Int(now.0)],
-        |row| DomainRow {
-            id: row.int(0),
-            visitors: 0,
-            updated_at: now,
-        },
+        |row| DomainRow { id: row.int(0), visitors: 0, updated_at: now },
     )?;
     row.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
 }
@@ -87,21 +79,13 @@ pub fn visitors_here(sql: &mut dyn Sql, domain: i64) -> Result<Vec<StoredVisitor
         &[Value::Int(domain)],
         &mut |row| {
             let data = RawValue::from_string(row.text(1).into()).ok();
-            visitors.extend(
-                VisitorId::parse(row.text(0))
-                    .zip(data)
-                    .map(|(visitor, data)| StoredVisitor {
-                        visitor,
-                        data: data.into(),
-                        joined_at: UnixMs(row.int(2)),
-                        last_at: UnixMs(row.int(3)),
-                        here: if row.int(4) == 2 {
-                            Here::ByRequest
-                        } else {
-                            Here::ByConnection
-                        },
-                    }),
-            );
+            visitors.extend(VisitorId::parse(row.text(0)).zip(data).map(|(visitor, data)| StoredVisitor {
+                visitor,
+                data: data.into(),
+                joined_at: UnixMs(row.int(2)),
+                last_at: UnixMs(row.int(3)),
+                here: if row.int(4) == 2 { Here::ByRequest } else { Here::ByConnection },
+            }));
         },
     )?;
     Ok(visitors)

@@ -130,9 +130,7 @@ impl Visitors {
         };
         let Some(row) = domain.row else { return Ok(domain) };
         for stored in rows::visitors_here(sql, row)? {
-            domain
-                .here
-                .insert(stored.visitor.clone(), Visitor::of_row(stored));
+            domain.here.insert(stored.visitor.clone(), Visitor::of_row(stored));
         }
         for (conn, visitor) in claims {
             if let Some(visitor) = domain.here.get_mut(&visitor) {
@@ -140,9 +138,7 @@ impl Visitors {
             }
         }
         let lost = domain.here.iter().filter(|(_, visitor)| visitor.is_unclaimed());
-        domain.leaving = lost
-            .map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone()))
-            .collect();
+        domain.leaving = lost.map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone())).collect();
         domain.idle_check_at = (!domain.here.is_empty()).then_some(now);
         Ok(domain)
     }
@@ -220,20 +216,13 @@ impl Visitors {
         let is_request = matches!(via, Via::Request);
         // Who was announced over HTTP stays so when a connection announces them too.
         let by_request = is_request || self.here.get(&id).is_some_and(|visitor| visitor.by_request);
-        let here = if by_request {
-            Here::ByRequest
-        } else {
-            Here::ByConnection
-        };
+        let here = if by_request { Here::ByRequest } else { Here::ByConnection };
         let never_here = rows::arrive(turn.sql, row, &id, &data, here, now)?;
         if never_here {
             self.total += 1;
         }
         let is_new = !self.here.contains_key(&id);
-        let visitor = self
-            .here
-            .entry(id.clone())
-            .or_insert_with(|| Visitor::new(data.clone(), now));
+        let visitor = self.here.entry(id.clone()).or_insert_with(|| Visitor::new(data.clone(), now));
         visitor.last_at = now;
         visitor.stored_at = now;
         visitor.page = Known::of(&data).page();
@@ -331,10 +320,8 @@ impl Visitors {
         page: &Page,
     ) -> Result<(), SqlError> {
         let Via::Connection { .. } = via else {
-            let error = ClientError::new(
-                ErrorCode::NotFound,
-                format!("visitorId {id} is not on {}", self.id),
-            );
+            let error =
+                ClientError::new(ErrorCode::NotFound, format!("visitorId {id} is not on {}", self.id));
             turn.reply(from, Event::error(&error, turn.cx.now));
             return Ok(());
         };
@@ -369,10 +356,7 @@ impl Visitors {
             }
         }
         if self.idle_check_at.is_some_and(|at| at <= now) {
-            let idle = self
-                .here
-                .iter()
-                .filter(|(_, visitor)| now.since(visitor.last_at) >= VISITOR_IDLE_MS);
+            let idle = self.here.iter().filter(|(_, visitor)| now.since(visitor.last_at) >= VISITOR_IDLE_MS);
             let idle: Vec<VisitorId> = idle.map(|(id, _)| id.clone()).collect();
             for id in idle {
                 self.expel(turn, id)?;
@@ -419,10 +403,7 @@ impl Visitors {
             domain_id: self.id.clone(),
             active_visitors: self.here.len(),
             total_visitors: self.total,
-            visitors: visitors
-                .into_iter()
-                .map(|(id, visitor)| visitor.row(id.clone()))
-                .collect(),
+            visitors: visitors.into_iter().map(|(id, visitor)| visitor.row(id.clone())).collect(),
             timestamp: now,
         }
     }
@@ -479,11 +460,7 @@ impl Visitor {
     }
 
     fn here(&self) -> Here {
-        if self.by_request {
-            Here::ByRequest
-        } else {
-            Here::ByConnection
-        }
+        if self.by_request { Here::ByRequest } else { Here::ByConnection }
     }
 
     fn activity(&self, domain: &DomainId, id: &VisitorId) -> Event {
@@ -521,10 +498,7 @@ impl Known {
     }
 
     fn page(self) -> Page {
-        Page {
-            url: self.url.0,
-            title: self.title.0,
-        }
+        Page { url: self.url.0, title: self.title.0 }
     }
 }
 
@@ -541,18 +515,11 @@ impl<'de> Deserialize<'de> for Lenient {
 
 impl Turn<'_> {
     fn reply(&mut self, to: &Caller, event: Event) {
-        self.out.push(Output::Reply {
-            to: to.conn,
-            reply_to: to.reply_to.clone(),
-            event,
-        });
+        self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
     }
 
     fn tell_observers(&mut self, domain: &DomainId, event: Event) {
-        self.out.push(Output::TellObservers {
-            domain: Some(domain.clone()),
-            event,
-        });
+        self.out.push(Output::TellObservers { domain: Some(domain.clone()), event });
     }
 }
 
@@ -562,10 +529,8 @@ fn empty_object(via: &Via) -> Arc<RawValue> {
         Via::Connection { user_agent } => user_agent.as_deref(),
         Via::Request => None,
     };
-    let json = user_agent.map_or_else(
-        || "{}".into(),
-        |ua| serde_json::json!({ "userAgent": ua }).to_string(),
-    );
+    let json =
+        user_agent.map_or_else(|| "{}".into(), |ua| serde_json::json!({ "userAgent": ua }).to_string());
     RawValue::from_string(json).unwrap_or_default().into()
 }
 

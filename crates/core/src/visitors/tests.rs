@@ -68,7 +68,9 @@ impl World {
             Output::TellObservers { event, .. } => Some(match event {
                 Event::VisitorJoinedDomain { visitor_id, .. } => format!("joined {visitor_id}"),
                 Event::VisitorLeftDomain { visitor_id, .. } => format!("left {visitor_id}"),
-                Event::VisitorActivity { visitor_id, url, .. } => format!("{visitor_id} at {}", url.unwrap_or_default()),
+                Event::VisitorActivity { visitor_id, url, .. } => {
+                    format!("{visitor_id} at {}", url.unwrap_or_default())
+                }
                 _ => "?".into(),
             }),
             _ => None,

@@ -53,16 +53,9 @@ const BOTS: &[&str] = &[
 
 pub(super) fn classify(user_agent: &str) -> Class {
     let find = |table: &[(&str, &'static str)]| {
-        table
-            .iter()
-            .find(|(token, _)| user_agent.contains(token))
-            .map_or("Unknown", |(_, name)| *name)
+        table.iter().find(|(token, _)| user_agent.contains(token)).map_or("Unknown", |(_, name)| *name)
     };
-    Class {
-        browser: find(BROWSERS),
-        os: find(SYSTEMS),
-        device: device(user_agent),
-    }
+    Class { browser: find(BROWSERS), os: find(SYSTEMS), device: device(user_agent) }
 }
 
 fn device(user_agent: &str) -> &'static str {
@@ -81,10 +74,7 @@ fn device(user_agent: &str) -> &'static str {
 
 fn is_bot(lower: &str) -> bool {
     let ends_a_word = |(at, _): (usize, &str)| {
-        let (before, after) = (
-            lower.get(..at).unwrap_or_default(),
-            lower.get(at + 3..).unwrap_or_default(),
-        );
+        let (before, after) = (lower.get(..at).unwrap_or_default(), lower.get(at + 3..).unwrap_or_default());
         !before.ends_with("cu") && !after.starts_with(|c: char| c.is_ascii_lowercase())
     };
     lower.match_indices("bot").any(ends_a_word) || BOTS.iter().any(|token| lower.contains(token))
@@ -96,11 +86,7 @@ mod tests {
 
     fn check(user_agent: &str, browser: &str, os: &str, device: &str) {
         let class = classify(user_agent);
-        assert_eq!(
-            (class.browser, class.os, class.device),
-            (browser, os, device),
-            "{user_agent}"
-        );
+        assert_eq!((class.browser, class.os, class.device), (browser, os, device), "{user_agent}");
     }
 
     #[test]

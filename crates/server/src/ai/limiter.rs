@@ -17,10 +17,7 @@ const ADDRESSES_KEPT: usize = 10_000;
 
 impl AddressLimiter {
     pub(crate) fn new(quota: Quota) -> Self {
-        Self {
-            quota,
-            used: Mutex::default(),
-        }
+        Self { quota, used: Mutex::default() }
     }
 
     /// Takes one, or says in how many milliseconds one will be free.
@@ -29,9 +26,7 @@ impl AddressLimiter {
         if used.len() >= ADDRESSES_KEPT {
             used.retain(|_, usage| !usage.is_fresh(now));
         }
-        used.entry(subscriber(address))
-            .or_default()
-            .admit(now, self.quota)
+        used.entry(subscriber(address)).or_default().admit(now, self.quota)
     }
 }
 

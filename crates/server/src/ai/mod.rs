@@ -51,10 +51,7 @@ impl Asker {
             .build()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
         let endpoint = |url: &Option<String>, default: &str, key: &Option<Secret>| Endpoint {
-            base_url: url
-                .clone()
-                .filter(|url| !url.is_empty())
-                .unwrap_or_else(|| default.into()),
+            base_url: url.clone().filter(|url| !url.is_empty()).unwrap_or_else(|| default.into()),
             key: key.clone().filter(|key| !key.reveal().is_empty()),
         };
         Ok(Self {
@@ -169,11 +166,8 @@ impl Asker {
         if response.status().is_success() {
             return Ok(response);
         }
-        let retry_after = response
-            .headers()
-            .get("retry-after")
-            .and_then(|value| value.to_str().ok())
-            .map(String::from);
+        let retry_after =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(String::from);
         let mut body = Vec::new();
         while let Ok(Some(bytes)) = response.chunk().await {
             body.extend_from_slice(&bytes);
@@ -181,11 +175,7 @@ impl Asker {
                 break;
             }
         }
-        Err(status::failure(
-            response.status().as_u16(),
-            retry_after.as_deref(),
-            &body,
-        ))
+        Err(status::failure(response.status().as_u16(), retry_after.as_deref(), &body))
     }
 
     fn call(&self, request: &ModelRequest) -> (ProviderCall, Decoder) {
@@ -221,17 +211,12 @@ impl Decoder {
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, ModelFailure> {
-    timeout_at(deadline, work)
-        .await
-        .map_err(|_| ModelFailure::Timeout)
+    timeout_at(deadline, work).await.map_err(|_| ModelFailure::Timeout)
 }
 
 /// Twice as long each time, and never the same for all who failed together.
 fn back_off(failure: &ModelFailure, attempt: u32) -> Duration {
-    if let ModelFailure::Overloaded {
-        retry_after_ms: Some(ms),
-    } = failure
-    {
+    if let ModelFailure::Overloaded { retry_after_ms: Some(ms) } = failure {
         return Duration::from_millis((*ms).min(RETRY_AFTER_MS_MAX));
     }
     let jitter = getrandom::u32().unwrap_or_default() % 100;

@@ -86,23 +86,20 @@ async fn question(
 fn streamed(first: Event, events: mpsc::Receiver<Event>, encode: fn(&Event, bool) -> Option<Bytes>) -> Body {
     // Whether the reader has been given any text yet: an answer that failed at once is its fallback sentence.
     let state = (Some(first), events, false);
-    Body::from_stream(stream::unfold(
-        state,
-        move |(first, mut events, mut has_text)| async move {
-            let mut next = first;
-            loop {
-                let event = match next.take() {
-                    Some(event) => event,
-                    None => events.recv().await?,
-                };
-                let bytes = encode(&event, has_text);
-                has_text |= matches!(event, Event::AiStreamChunk { .. });
-                if let Some(bytes) = bytes {
-                    return Some((Ok::<_, Infallible>(bytes), (None, events, has_text)));
-                }
+    Body::from_stream(stream::unfold(state, move |(first, mut events, mut has_text)| async move {
+        let mut next = first;
+        loop {
+            let event = match next.take() {
+                Some(event) => event,
+                None => events.recv().await?,
+            };
+            let bytes = encode(&event, has_text);
+            has_text |= matches!(event, Event::AiStreamChunk { .. });
+            if let Some(bytes) = bytes {
+                return Some((Ok::<_, Infallible>(bytes), (None, events, has_text)));
             }
-        },
-    ))
+        }
+    }))
 }
 
 fn as_plain_text(event: &Event, has_text: bool) -> Option<Bytes> {
@@ -129,16 +126,9 @@ fn as_server_sent_event(event: &Event, _: bool) -> Option<Bytes> {
 
 fn refusal(event: Event) -> Refused {
     match event {
-        Event::Error {
-            code,
-            message,
-            retry_after_ms,
-            ..
-        } => Refused(ClientError {
-            code,
-            message: String::from(message).into(),
-            retry_after_ms,
-        }),
+        Event::Error { code, message, retry_after_ms, .. } => {
+            Refused(ClientError { code, message: String::from(message).into(), retry_after_ms })
+        }
         _ => {
             let _ = unexpected();
             Refused(ClientError::new(

@@ -25,19 +25,14 @@ impl IntoResponse for Refused {
             StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(body)).into_response();
         if let Some(ms) = error.retry_after_ms {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
         }
         response
     }
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> Refused {
-    Refused(ClientError::new(
-        ErrorCode::NotFound,
-        format!("there is nothing at {}", uri.path()),
-    ))
+    Refused(ClientError::new(ErrorCode::NotFound, format!("there is nothing at {}", uri.path())))
 }
 
 pub(super) async fn no_such_method(method: Method, uri: Uri) -> Response {

@@ -18,6 +18,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::sync::mpsc;
 use weeziq_core::access::origins::Origins;
@@ -46,6 +47,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 
 /// Events that one request may be behind before its reader counts as gone.
 const EVENTS_WAITING_MAX: usize = 1024;
+/// A body that is too large is read that far all the same: whoever is still writing would not see the refusal.
+const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A shard that has not answered by then is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -109,30 +112,16 @@ impl App {
     /// Puts a question to a shard. Its events come until the answer is whole.
     fn ask(&self, shard: usize, command: Command) -> mpsc::Receiver<Event> {
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING_MAX);
-        self.shards.send(
-            shard,
-            Message::Request {
-                command,
-                socket: socket_id(),
-                events: sender,
-            },
-        );
+        self.shards.send(shard, Message::Request { command, socket: socket_id(), events: sender });
         receiver
     }
 
     /// The single answer to a question.
     async fn answer(&self, shard: usize, command: Command) -> Result<Event, Refused> {
         match self.ask(shard, command).recv().await {
-            Some(Event::Error {
-                code,
-                message,
-                retry_after_ms,
-                ..
-            }) => Err(Refused(ClientError {
-                code,
-                message: String::from(message).into(),
-                retry_after_ms,
-            })),
+            Some(Event::Error { code, message, retry_after_ms, .. }) => {
+                Err(Refused(ClientError { code, message: String::from(message).into(), retry_after_ms }))
+            }
             Some(event) => Ok(event),
             None => Err(Refused(ClientError::unavailable())),
         }
@@ -140,23 +129,14 @@ impl App {
 
     /// The visitor's own address: the last one in the chain that is no proxy of ours.
     fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
-        let forwarded = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
         let chain: Vec<IpAddr> = forwarded
             .flat_map(|value| value.split(','))
             .filter_map(|address| address.trim().parse().ok())
             .chain([peer.0])
             .collect();
         let is_proxy = |address: &&IpAddr| self.trusted_proxies.contains(address);
-        chain
-            .iter()
-            .rev()
-            .find(|address| !is_proxy(address))
-            .or(chain.first())
-            .copied()
-            .unwrap_or(peer.0)
+        chain.iter().rev().find(|address| !is_proxy(address)).or(chain.first()).copied().unwrap_or(peer.0)
     }
 }
 
@@ -169,23 +149,31 @@ fn socket_id() -> SocketId {
 }
 
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let accepted = headers
-        .get_all("accept")
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let accepted = headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
     accepted
         .flat_map(|value| value.split(','))
         .any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
 }
 
 /// A body of JSON text, at most as large as a frame.
-async fn text(body: Body) -> Result<String, Refused> {
-    let bytes = axum::body::to_bytes(body, FRAME_BYTES_MAX).await.map_err(|_| {
+async fn text(mut body: Body) -> Result<String, Refused> {
+    let (mut bytes, mut len) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body broke off"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        len += data.len();
+        if len <= FRAME_BYTES_MAX {
+            bytes.extend_from_slice(&data);
+        } else if len > DRAINED_BYTES_MAX {
+            break;
+        }
+    }
+    if len > FRAME_BYTES_MAX {
         let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
-        Refused(ClientError::new(ErrorCode::TooLarge, why))
-    })?;
-    String::from_utf8(bytes.into())
-        .map_err(|_| Refused(ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8")))
+        return Err(ClientError::new(ErrorCode::TooLarge, why).into());
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8").into())
 }
 
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
@@ -195,9 +183,6 @@ fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
 /// A reply that should have been another kind of event: our own mistake.
 fn unexpected() -> Response {
     tracing::error!("a shard answered with an event that the route does not know");
-    let error = ClientError::new(
-        ErrorCode::Internal,
-        "this should not have happened; it is in the log",
-    );
+    let error = ClientError::new(ErrorCode::Internal, "this should not have happened; it is in the log");
     (StatusCode::INTERNAL_SERVER_ERROR, Refused(error)).into_response()
 }

@@ -18,14 +18,9 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
         return next.run(request).await;
     };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    if !origin
-        .to_str()
-        .is_ok_and(|origin| app.origins.allow(Some(origin), host))
-    {
-        let error = ClientError::new(
-            ErrorCode::Forbidden,
-            "this origin is not allowed; add it to ALLOWED_ORIGINS",
-        );
+    if !origin.to_str().is_ok_and(|origin| app.origins.allow(Some(origin), host)) {
+        let error =
+            ClientError::new(ErrorCode::Forbidden, "this origin is not allowed; add it to ALLOWED_ORIGINS");
         return vary(Refused(error).into_response());
     }
     let response = match is_preflight(request.method(), headers) {
@@ -38,10 +33,7 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
 fn allow(mut response: Response, origin: HeaderValue) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        HeaderValue::from_static("true"),
-    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, POST, PUT, DELETE, OPTIONS"),
@@ -50,17 +42,12 @@ fn allow(mut response: Response, origin: HeaderValue) -> Response {
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         HeaderValue::from_static("Content-Type, Authorization"),
     );
-    headers.insert(
-        header::ACCESS_CONTROL_MAX_AGE,
-        HeaderValue::from_static(PREFLIGHT_SECONDS),
-    );
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_SECONDS));
     vary(response)
 }
 
 /// The answer depends on who asks, and a cache in between must know.
 fn vary(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .append(header::VARY, HeaderValue::from_static("Origin"));
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
     response
 }

@@ -17,11 +17,8 @@ pub(super) fn start() -> Response {
 
 /// One file that the start page needs.
 pub(super) fn asset(content_type: &'static str, body: &'static str) -> Response {
-    let mut response = (
-        [(header::CONTENT_TYPE, HeaderValue::from_static(content_type))],
-        body,
-    )
-        .into_response();
+    let mut response =
+        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response();
     harden(&mut response);
     response
 }
@@ -29,23 +26,14 @@ pub(super) fn asset(content_type: &'static str, body: &'static str) -> Response 
 fn harden(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
 pub(super) async fn script() -> Response {
-    asset(
-        "text/javascript; charset=utf-8",
-        include_str!("../../../../web/start.js"),
-    )
+    asset("text/javascript; charset=utf-8", include_str!("../../../../web/start.js"))
 }
 
 pub(super) async fn style() -> Response {
-    asset(
-        "text/css; charset=utf-8",
-        include_str!("../../../../web/start.css"),
-    )
+    asset("text/css; charset=utf-8", include_str!("../../../../web/start.css"))
 }

@@ -40,10 +40,7 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return super::unexpected();
     };
-    let user_agent = request
-        .headers()
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok());
+    let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent =
         user_agent.and_then(|value| value.get(..value.floor_char_boundary(USER_AGENT_BYTES_MAX)));
     let newcomer = Arrival {
@@ -83,10 +80,7 @@ impl Arrival {
             Ok(stream) => mio::net::TcpStream::from_std(stream),
             Err(error) => return tracing::warn!(%error, "a socket cannot be handed over"),
         };
-        let shard = self
-            .default_room
-            .as_ref()
-            .map_or(0, |room| app.shards.of(room.as_str()));
+        let shard = self.default_room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
         let newcomer = Newcomer {
             stream,
             address: self.address,
@@ -102,12 +96,8 @@ impl Arrival {
 
 fn room_of(uri: &Uri) -> Result<Option<RoomId>, ClientError> {
     let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let pairs = query
-        .map_err(|_| ClientError::invalid("query", "must be UTF-8"))?
-        .0;
-    let named = pairs
-        .into_iter()
-        .find(|(name, value)| name == "roomId" && !value.is_empty());
+    let pairs = query.map_err(|_| ClientError::invalid("query", "must be UTF-8"))?.0;
+    let named = pairs.into_iter().find(|(name, value)| name == "roomId" && !value.is_empty());
     let Some((_, room)) = named else { return Ok(None) };
     let parsed =
         RoomId::parse(&room).ok_or_else(|| ClientError::invalid("roomId", weeziq_core::ids::ID_RULE));

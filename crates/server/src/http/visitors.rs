@@ -15,12 +15,7 @@ use super::{App, text, unexpected};
 
 pub(super) async fn add(State(app): State<App>, body: Body) -> Result<Response, Refused> {
     Ok(match app.visit("visitor-joined-domain", body).await? {
-        Event::VisitorJoinedDomain {
-            visitor,
-            active_count,
-            total,
-            ..
-        } => Json(json!({
+        Event::VisitorJoinedDomain { visitor, active_count, total, .. } => Json(json!({
             "success": true,
             "visitor": visitor,
             "domainStats": { "activeVisitors": active_count, "totalVisitors": total },
@@ -41,18 +36,11 @@ pub(super) async fn activity(State(app): State<App>, body: Body) -> Result<Respo
 
 pub(super) async fn remove(State(app): State<App>, body: Body) -> Result<Response, Refused> {
     Ok(match app.visit("visitor-left-domain", body).await? {
-        Event::VisitorLeftDomain {
-            was_here: false,
-            visitor_id,
-            domain_id,
-            ..
-        } => {
+        Event::VisitorLeftDomain { was_here: false, visitor_id, domain_id, .. } => {
             let why = format!("visitorId {visitor_id} is not on {domain_id}");
             return Err(ClientError::new(ErrorCode::NotFound, why).into());
         }
-        Event::VisitorLeftDomain {
-            active_count, total, ..
-        } => Json(json!({
+        Event::VisitorLeftDomain { active_count, total, .. } => Json(json!({
             "success": true,
             "domainStats": { "activeVisitors": active_count, "totalVisitors": total },
         }))
@@ -64,25 +52,15 @@ pub(super) async fn remove(State(app): State<App>, body: Body) -> Result<Respons
 pub(super) async fn stats(State(app): State<App>, Path(domain): Path<String>) -> Result<Response, Refused> {
     let domain = DomainId::parse(&domain).ok_or_else(|| ClientError::invalid("domainId", ID_RULE))?;
     let shard = app.shards.of(domain.as_str());
-    Ok(
-        match app
-            .answer(shard, Command::Visitors(domain, VisitorsCommand::Stats))
-            .await?
-        {
-            Event::DomainStats {
-                active_visitors,
-                total_visitors,
-                visitors,
-                ..
-            } => Json(json!({
-                "activeVisitors": active_visitors,
-                "totalVisitors": total_visitors,
-                "visitors": visitors,
-            }))
-            .into_response(),
-            _ => unexpected(),
-        },
-    )
+    Ok(match app.answer(shard, Command::Visitors(domain, VisitorsCommand::Stats)).await? {
+        Event::DomainStats { active_visitors, total_visitors, visitors, .. } => Json(json!({
+            "activeVisitors": active_visitors,
+            "totalVisitors": total_visitors,
+            "visitors": visitors,
+        }))
+        .into_response(),
+        _ => unexpected(),
+    })
 }
 
 pub(super) async fn all_stats(State(app): State<App>) -> Result<Response, Refused> {
@@ -97,10 +75,6 @@ pub(super) async fn all_stats(State(app): State<App>) -> Result<Response, Refuse
 impl App {
     async fn visit(&self, kind: &str, body: Body) -> Result<Event, Refused> {
         let (domain, command) = body::visitors(kind, &text(body).await?)?;
-        self.answer(
-            self.shards.of(domain.as_str()),
-            Command::Visitors(domain, command),
-        )
-        .await
+        self.answer(self.shards.of(domain.as_str()), Command::Visitors(domain, command)).await
     }
 }

@@ -37,11 +37,7 @@ impl Audience {
             seat.member = member;
             return None;
         }
-        self.seats.push(Seat {
-            conn,
-            member,
-            heard: self.frames.len(),
-        });
+        self.seats.push(Seat { conn, member, heard: self.frames.len() });
         Some(self.seats.len() - 1)
     }
 

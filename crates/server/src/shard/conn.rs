@@ -87,10 +87,7 @@ pub(super) enum Heard {
 impl Conn {
     pub(super) fn closing_until(&self) -> Option<UnixMs> {
         match &self.link {
-            Link::Socket(Socket {
-                state: State::Closing { until },
-                ..
-            }) => Some(*until),
+            Link::Socket(Socket { state: State::Closing { until }, .. }) => Some(*until),
             _ => None,
         }
     }
@@ -138,11 +135,7 @@ impl Socket {
                 return false;
             }
             Weight::Durable if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX => {
-                self.close(
-                    CloseCode::TOO_SLOW,
-                    "you do not read fast enough; reconnect and resume",
-                    now,
-                );
+                self.close(CloseCode::TOO_SLOW, "you do not read fast enough; reconnect and resume", now);
                 return true;
             }
             Weight::Volatile | Weight::Durable => {}
@@ -244,9 +237,7 @@ impl Socket {
             self.queue.truncate(boundary_after(&self.queue, self.written));
         }
         write_close(code, reason, &mut self.queue);
-        self.state = State::Closing {
-            until: now.plus(CLOSE_MS_MAX),
-        };
+        self.state = State::Closing { until: now.plus(CLOSE_MS_MAX) };
         self.partial = Vec::new();
     }
 

@@ -22,8 +22,8 @@ impl Shard {
             Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Output::TellObservers { domain: _, event } => self.tell_observers(&event),
             Output::CancelModel { run } => {
-                if let Some(run) = self.runs.remove(&run) {
-                    run.abort();
+                if let Some((_, task)) = self.runs.remove(&run) {
+                    task.abort();
                 }
             }
             Output::Relay { room, input } => self.tell_room(room, *input),
@@ -54,11 +54,11 @@ impl Shard {
     }
 
     fn ask_model(&mut self, room: RoomId, run: RunId, request: ModelRequest) {
-        let task = self
-            .environment
-            .asker
-            .ask(self.shards.clone(), room, run, request);
-        self.runs.insert(run, task);
+        if self.stopping.is_some() {
+            return self.interrupt(room, run);
+        }
+        let task = self.environment.asker.ask(self.shards.clone(), room.clone(), run, request);
+        self.runs.insert(run, (room, task));
     }
 
     /// To one connection, after whatever its rooms have said before.
@@ -123,11 +123,7 @@ impl Shard {
             };
             let all_volatile = room.audience.all_volatile;
             if let Some(frames) = room.audience.hear(*seat as usize) {
-                let weight = if all_volatile {
-                    Weight::Volatile
-                } else {
-                    Weight::Durable
-                };
+                let weight = if all_volatile { Weight::Volatile } else { Weight::Durable };
                 socket.push(frames, weight, now);
             }
         }
@@ -174,11 +170,7 @@ impl Shard {
         };
         let is_volatile = room.audience.all_volatile;
         if let Some(frames) = room.audience.hear(seat) {
-            let message = Message::Frames {
-                to: vec![conn],
-                frames: frames.into(),
-                is_volatile,
-            };
+            let message = Message::Frames { to: vec![conn], frames: frames.into(), is_volatile };
             self.shards.send(split(conn).0, message);
         }
     }
@@ -226,8 +218,7 @@ impl Shard {
         encode(event, None, &mut frame, &mut self.frame_buffers);
         let frame: Arc<[u8]> = frame.into();
         for shard in (0..self.shards.count()).filter(|shard| *shard != self.index) {
-            self.shards
-                .send(shard, Message::Observed { frame: frame.clone() });
+            self.shards.send(shard, Message::Observed { frame: frame.clone() });
         }
         self.show_observers(&frame);
     }
@@ -240,11 +231,7 @@ impl Shard {
     }
 
     pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: &[u8], is_volatile: bool) {
-        let weight = if is_volatile {
-            Weight::Volatile
-        } else {
-            Weight::Durable
-        };
+        let weight = if is_volatile { Weight::Volatile } else { Weight::Durable };
         for conn in to {
             if let Some(slot) = self.local(*conn) {
                 self.push(slot, frames, weight);
@@ -309,11 +296,7 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            let weight = if audience.all_volatile {
-                Weight::Volatile
-            } else {
-                Weight::Durable
-            };
+            let weight = if audience.all_volatile { Weight::Volatile } else { Weight::Durable };
             match socket.push_shared(frames, weight, now) {
                 Ok(false) => {}
                 Ok(true) => self.begin_closing(slot),
@@ -323,14 +306,7 @@ impl Shard {
         for ((shard, from), to) in elsewhere {
             let frames: Arc<[u8]> = audience.frames.get(from..).unwrap_or_default().into();
             let is_volatile = audience.all_volatile;
-            self.shards.send(
-                shard,
-                Message::Frames {
-                    to,
-                    frames,
-                    is_volatile,
-                },
-            );
+            self.shards.send(shard, Message::Frames { to, frames, is_volatile });
         }
     }
 

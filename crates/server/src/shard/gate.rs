@@ -44,12 +44,7 @@ impl Gate {
             .name("sync".into())
             .spawn(move || tend(&receiver, &log, &shard))
             .map_err(|error| SqlError(error.to_string()))?;
-        Ok(Self {
-            durability,
-            open: Vec::new(),
-            syncing: None,
-            sync: sender,
-        })
+        Ok(Self { durability, open: Vec::new(), syncing: None, sync: sender })
     }
 
     /// Whether a sync is under way, so that order makes everything wait.
@@ -69,9 +64,7 @@ impl Gate {
             return Ok(Passed::Released(outputs));
         }
         self.syncing = Some(outputs);
-        self.sync
-            .send(())
-            .map_err(|_| SqlError("the sync thread is gone".into()))?;
+        self.sync.send(()).map_err(|_| SqlError("the sync thread is gone".into()))?;
         Ok(Passed::Committed)
     }
 

@@ -23,26 +23,14 @@ use crate::websocket::frame::{CloseCode, Frame};
 
 impl Shard {
     pub(super) fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer {
-            mut stream,
-            address,
-            session,
-            user_agent,
-            unread,
-            first,
-            settled,
-        } = newcomer;
+        let Newcomer { mut stream, address, session, user_agent, unread, first, settled } = newcomer;
         if self.stopping.is_some() {
             return;
         }
         let entry = self.conns.vacant_entry();
         let slot = entry.key();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self
-            .poll
-            .registry()
-            .register(&mut stream, mio::Token(slot), interest)
-        {
+        if let Err(error) = self.poll.registry().register(&mut stream, mio::Token(slot), interest) {
             tracing::warn!(%error, "a socket cannot be watched");
             return;
         }
@@ -82,13 +70,7 @@ impl Shard {
             is_dirty: false,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
-        self.dispatch(
-            slot,
-            Request {
-                reply_to: None,
-                command,
-            },
-        );
+        self.dispatch(slot, Request { reply_to: None, command });
     }
 
     /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
@@ -232,35 +214,18 @@ impl Shard {
         if !conn.session.observes() {
             self.observers.remove(&slot);
         }
-        let caller = Caller {
-            conn: id,
-            socket: conn.session.socket,
-            reply_to: request.reply_to,
-        };
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: request.reply_to };
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
-            Command::Room(room, command) => self.tell_room(
-                room,
-                RoomInput::Command {
-                    from: caller,
-                    command,
-                },
-            ),
+            Command::Room(room, command) => {
+                self.tell_room(room, RoomInput::Command { from: caller, command })
+            }
             Command::Visitors(domain, command) => {
                 let via = match &conn.link {
-                    Link::Socket(_) => Via::Connection {
-                        user_agent: conn.user_agent.clone(),
-                    },
+                    Link::Socket(_) => Via::Connection { user_agent: conn.user_agent.clone() },
                     Link::Request(_) => Via::Request,
                 };
-                self.tell_visitors(
-                    domain,
-                    VisitorsInput::Command {
-                        from: caller,
-                        via,
-                        command,
-                    },
-                );
+                self.tell_visitors(domain, VisitorsInput::Command { from: caller, via, command });
             }
             Command::AllDomainStats => self.gather(caller),
             Command::Ask(conversation, ask) => self.take_question(slot, caller, conversation, ask),
@@ -270,9 +235,7 @@ impl Shard {
     /// Requests over HTTP have met the limit of their address at the door.
     fn take_question(&mut self, slot: usize, caller: Caller, conversation: Option<RoomId>, ask: Ask) {
         let address = self.conns.get(slot).and_then(|conn| conn.address);
-        let admitted = address.map_or(Ok(()), |address| {
-            self.environment.addresses.admit(address, self.now)
-        });
+        let admitted = address.map_or(Ok(()), |address| self.environment.addresses.admit(address, self.now));
         if let Err(retry_after_ms) = admitted {
             let error = ClientError::rate_limited("AI requests from this address", retry_after_ms);
             let event = Event::error(&error, self.now);
@@ -319,26 +282,15 @@ impl Shard {
 
     /// Through the gate, as everything, so that replies come in the order of their causes.
     pub(super) fn answer(&mut self, to: Caller, event: Event) {
-        let output = Output::Reply {
-            to: to.conn,
-            reply_to: to.reply_to,
-            event,
-        };
-        self.gate.open.push(super::rooms::Held {
-            source: Source::Host,
-            output,
-        });
+        let output = Output::Reply { to: to.conn, reply_to: to.reply_to, event };
+        self.gate.open.push(super::rooms::Held { source: Source::Host, output });
     }
 
     fn refuse(&mut self, slot: usize, refusal: Refusal) {
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };
-        let caller = Caller {
-            conn: id,
-            socket: conn.session.socket,
-            reply_to: refusal.reply_to,
-        };
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
         self.answer(caller, Event::error(&refusal.error, self.now));
     }
 

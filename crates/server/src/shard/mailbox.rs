@@ -79,10 +79,7 @@ pub(crate) struct Gathering {
 
 impl Gathering {
     pub(crate) fn new(caller: Caller, shards: usize) -> Self {
-        Self {
-            caller,
-            state: Mutex::new((shards, BTreeMap::new())),
-        }
+        Self { caller, state: Mutex::new((shards, BTreeMap::new())) }
     }
 
     /// Adds one shard's part. The last one gets the whole.
@@ -90,10 +87,7 @@ impl Gathering {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1.extend(part);
         state.0 -= 1;
-        (state.0 == 0).then(|| Event::AllDomainStats {
-            stats: std::mem::take(&mut state.1),
-            timestamp: now,
-        })
+        (state.0 == 0).then(|| Event::AllDomainStats { stats: std::mem::take(&mut state.1), timestamp: now })
     }
 }
 
@@ -116,18 +110,8 @@ impl Mailbox {
     pub(crate) fn new(waker: mio::Waker) -> (Self, Inbox) {
         let (sender, receiver) = channel();
         let ringing = Arc::new(AtomicBool::new(false));
-        let mailbox = Self {
-            queue: sender,
-            waker: Arc::new(waker),
-            ringing: ringing.clone(),
-        };
-        (
-            mailbox,
-            Inbox {
-                queue: receiver,
-                ringing,
-            },
-        )
+        let mailbox = Self { queue: sender, waker: Arc::new(waker), ringing: ringing.clone() };
+        (mailbox, Inbox { queue: receiver, ringing })
     }
 
     /// A shard that has stopped takes nothing any more; what was meant for it is lost with its connections.

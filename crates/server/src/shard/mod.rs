@@ -23,8 +23,9 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
+use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
-use weeziq_core::rooms::Farewell;
+use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
@@ -78,7 +79,7 @@ pub(crate) struct Shard {
     /// Rooms and domains that may leave memory, oldest first.
     idle: VecDeque<(UnixMs, Timer)>,
     /// Answers that are being written.
-    runs: HashMap<RunId, AbortHandle>,
+    runs: HashMap<RunId, (RoomId, AbortHandle)>,
     /// What the open transaction holds, should it fail.
     pending: Pending,
 
@@ -118,13 +119,7 @@ impl Foundation {
         weeziq_core::store::open(&mut store, wall_clock())
             .and_then(|()| store.commit())
             .map_err(|error| format!("{shown}: {error}"))?;
-        Ok(Self {
-            mailbox,
-            inbox,
-            poll,
-            store,
-            database,
-        })
+        Ok(Self { mailbox, inbox, poll, store, database })
     }
 }
 
@@ -135,13 +130,7 @@ impl Shard {
         shards: Shards,
         environment: Arc<Environment>,
     ) -> Result<Self, SqlError> {
-        let Foundation {
-            mailbox,
-            inbox,
-            poll,
-            store,
-            database,
-        } = foundation;
+        let Foundation { mailbox, inbox, poll, store, database } = foundation;
         let now = wall_clock();
         let mut shard = Self {
             index,
@@ -243,23 +232,15 @@ impl Shard {
     fn take_message(&mut self, message: Message) {
         match message {
             Message::Adopt(newcomer) => self.adopt(*newcomer),
-            Message::Request {
-                command,
-                socket,
-                events,
-            } => self.take_request(command, socket, events),
+            Message::Request { command, socket, events } => self.take_request(command, socket, events),
             Message::Room { room, input } => self.tell_room(room, input),
             Message::Visitors { domain, input } => self.tell_visitors(domain, input),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
-            Message::Frames {
-                to,
-                frames,
-                is_volatile,
-            } => self.deliver_remote(&to, &frames, is_volatile),
+            Message::Frames { to, frames, is_volatile } => self.deliver_remote(&to, &frames, is_volatile),
             Message::Observed { frame } => self.show_observers(&frame),
             Message::Summarise(gathering) => self.summarise(&gathering),
             Message::Synced(synced) => self.synced(synced),
-            Message::Stop => self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX)),
+            Message::Stop => self.stop(),
         }
     }
 
@@ -345,13 +326,26 @@ impl Shard {
         }
     }
 
+    /// Ends what is being written, with what there is; the goodbyes follow once that has been released.
+    fn stop(&mut self) {
+        self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX));
+        for (run, (room, task)) in std::mem::take(&mut self.runs) {
+            task.abort();
+            self.interrupt(room, run);
+        }
+    }
+
+    fn interrupt(&mut self, room: RoomId, run: RunId) {
+        let event = ModelEvent::Finished(FinishReason::Interrupted);
+        self.tell_room(room, RoomInput::Model { run, event });
+    }
+
     /// Once stopping: says goodbye as soon as everything has been released, then waits for the peers.
     fn is_done(&mut self) -> bool {
         let Some(until) = self.stopping else { return false };
         if self.gate.is_syncing() && self.now < until {
             return false;
         }
-        self.runs.drain().for_each(|(_, run)| run.abort());
         for slot in 0..self.conns.capacity() {
             match self.conns.get_mut(slot).map(|conn| &mut conn.link) {
                 Some(Link::Socket(socket)) if socket.state == State::Open => {
@@ -372,17 +366,12 @@ impl Shard {
     /// The slot of a connection, if it is ours and still the same.
     fn local(&self, id: ConnId) -> Option<usize> {
         let (shard, generation, slot) = split(id);
-        let conn = self
-            .conns
-            .get(slot)
-            .filter(|conn| conn.generation == generation)?;
+        let conn = self.conns.get(slot).filter(|conn| conn.generation == generation)?;
         (shard == self.index).then_some(conn).map(|_| slot)
     }
 
     fn id_of(&self, slot: usize) -> Option<ConnId> {
-        self.conns
-            .get(slot)
-            .map(|conn| join(self.index, conn.generation, slot))
+        self.conns.get(slot).map(|conn| join(self.index, conn.generation, slot))
     }
 
     fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
@@ -402,11 +391,7 @@ fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
 }
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
-    (
-        (id >> 56) as usize,
-        ((id >> 32) & 0x00FF_FFFF) as u32,
-        (id & 0xFFFF_FFFF) as usize,
-    )
+    ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
 }
 
 pub(crate) fn wall_clock() -> UnixMs {

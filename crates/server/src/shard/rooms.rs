@@ -118,24 +118,13 @@ impl Shard {
         };
         self.pending.rooms.push(slot);
         let mut outputs = Vec::new();
-        room.handle(
-            context_of(&self.environment.policy, moment),
-            input,
-            &mut self.store,
-            &mut outputs,
-        )?;
+        room.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
         if !room_slot.is_idling && room.is_idle(moment.0) {
             room_slot.is_idling = true;
-            let timer = Timer::Room {
-                slot,
-                generation: room_slot.generation,
-            };
+            let timer = Timer::Room { slot, generation: room_slot.generation };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
-        let held = |output| Held {
-            source: Source::Room(slot),
-            output,
-        };
+        let held = |output| Held { source: Source::Room(slot), output };
         self.gate.open.extend(outputs.into_iter().map(held));
         Ok(())
     }
@@ -164,18 +153,9 @@ impl Shard {
         if room_slot.room.is_some() {
             return Ok(());
         }
-        let seats = room_slot
-            .audience
-            .seats
-            .iter()
-            .map(|seat| (seat.conn, seat.member.clone()));
+        let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
         let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
-        for held in self
-            .gate
-            .pending()
-            .iter()
-            .filter(|held| held.source == Source::Room(slot))
-        {
+        for held in self.gate.pending().iter().filter(|held| held.source == Source::Room(slot)) {
             match &held.output {
                 Output::Admit { conn, member } => drop(members.insert(*conn, member.clone())),
                 Output::Dismiss { conn } => drop(members.remove(conn)),
@@ -216,12 +196,7 @@ impl Shard {
             empty => {
                 let claims = domain.claims.iter();
                 let claims = claims.flat_map(|(conn, visitors)| visitors.iter().map(|v| (*conn, v.clone())));
-                empty.insert(Visitors::open(
-                    domain.id.clone(),
-                    claims,
-                    moment.0,
-                    &mut self.store,
-                )?)
+                empty.insert(Visitors::open(domain.id.clone(), claims, moment.0, &mut self.store)?)
             }
         };
         self.pending.domains.push(slot);
@@ -234,28 +209,16 @@ impl Shard {
         )?;
         if !domain.is_idling && visitors.is_idle() {
             domain.is_idling = true;
-            let timer = Timer::Domain {
-                slot,
-                generation: domain.generation,
-            };
+            let timer = Timer::Domain { slot, generation: domain.generation };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
         for output in outputs {
             match output {
                 // Due times need no gate, and they are the one output that must know its domain.
                 Output::WakeAt(at) => {
-                    self.timers.push(Reverse((
-                        at,
-                        Timer::Domain {
-                            slot,
-                            generation: domain.generation,
-                        },
-                    )));
+                    self.timers.push(Reverse((at, Timer::Domain { slot, generation: domain.generation })));
                 }
-                output => self.gate.open.push(Held {
-                    source: Source::Domain,
-                    output,
-                }),
+                output => self.gate.open.push(Held { source: Source::Domain, output }),
             }
         }
         Ok(())
@@ -288,13 +251,7 @@ impl Shard {
 
     pub(super) fn arm_room(&mut self, slot: usize, at: UnixMs) {
         if let Some(room) = self.rooms.get(slot) {
-            self.timers.push(Reverse((
-                at,
-                Timer::Room {
-                    slot,
-                    generation: room.generation,
-                },
-            )));
+            self.timers.push(Reverse((at, Timer::Room { slot, generation: room.generation })));
         }
     }
 
@@ -312,10 +269,7 @@ impl Shard {
                     }
                 }
                 Timer::Domain { slot, generation } => {
-                    let id = self
-                        .domains
-                        .get(slot)
-                        .filter(|domain| domain.generation == generation);
+                    let id = self.domains.get(slot).filter(|domain| domain.generation == generation);
                     if let Some(id) = id.map(|domain| domain.id.clone()) {
                         self.tell_visitors(id, VisitorsInput::Alarm);
                     }
@@ -340,11 +294,7 @@ impl Shard {
 
     fn evict_room(&mut self, slot: usize, generation: u32) {
         let now = self.now;
-        let Some(room) = self
-            .rooms
-            .get_mut(slot)
-            .filter(|room| room.generation == generation)
-        else {
+        let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else {
             return;
         };
         room.is_idling = false;
@@ -355,8 +305,7 @@ impl Shard {
             self.rooms.remove(slot);
         } else if is_idle {
             room.is_idling = true;
-            self.idle
-                .push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
+            self.idle.push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
         }
     }
 
@@ -383,20 +332,13 @@ impl Shard {
                 continue;
             };
             let outputs = room.abandon(self.now);
-            self.gate.open.extend(outputs.into_iter().map(|output| Held {
-                source: Source::Host,
-                output,
-            }));
+            self.gate.open.extend(outputs.into_iter().map(|output| Held { source: Source::Host, output }));
         }
         for slot in pending.domains {
             if let Some(domain) = self.domains.get_mut(slot) {
                 domain.visitors = None;
-                let timer = Timer::Domain {
-                    slot,
-                    generation: domain.generation,
-                };
-                self.timers
-                    .push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
+                let timer = Timer::Domain { slot, generation: domain.generation };
+                self.timers.push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
             }
         }
         for caller in pending.callers {
@@ -435,11 +377,7 @@ impl DomainSlot {
                     claimed.push(visitor.clone());
                 }
             }
-            VisitorsInput::Command {
-                from,
-                command: VisitorsCommand::Leave { visitor },
-                ..
-            } => {
+            VisitorsInput::Command { from, command: VisitorsCommand::Leave { visitor }, .. } => {
                 self.drop_claim(from.conn, visitor);
             }
             VisitorsInput::Disconnected { conn, visitor } => self.drop_claim(*conn, visitor),

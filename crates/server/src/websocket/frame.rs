@@ -179,9 +179,7 @@ impl Header {
         if payload_len > FRAME_BYTES_MAX as u64 {
             return Err(CloseCode::TOO_BIG);
         }
-        let mask = rest
-            .get(len_bytes..len_bytes + 4)
-            .and_then(|mask| <[u8; 4]>::try_from(mask).ok());
+        let mask = rest.get(len_bytes..len_bytes + 4).and_then(|mask| <[u8; 4]>::try_from(mask).ok());
         let Some(mask) = mask else { return Ok(None) };
         Ok(Some(Self {
             is_final,
@@ -194,9 +192,7 @@ impl Header {
 }
 
 fn unmask(payload: &mut [u8], mask: [u8; 4]) {
-    let mask8 = u64::from_ne_bytes([
-        mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3],
-    ]);
+    let mask8 = u64::from_ne_bytes([mask[0], mask[1], mask[2], mask[3], mask[0], mask[1], mask[2], mask[3]]);
     let mut eights = payload.chunks_exact_mut(8);
     for eight in &mut eights {
         if let Ok(word) = <[u8; 8]>::try_from(&*eight) {
@@ -246,17 +242,12 @@ fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
 
 /// Where the last of our frames that begins at or before `at` begins, in bytes that begin with a frame.
 pub(crate) fn boundary_before(frames: &[u8], at: usize) -> usize {
-    boundaries(frames)
-        .take_while(|start| *start <= at)
-        .last()
-        .unwrap_or(0)
+    boundaries(frames).take_while(|start| *start <= at).last().unwrap_or(0)
 }
 
 /// Where the first of our frames that begins at or after `at` begins: where something else may be put in between.
 pub(crate) fn boundary_after(frames: &[u8], at: usize) -> usize {
-    boundaries(frames)
-        .find(|start| *start >= at)
-        .unwrap_or(frames.len())
+    boundaries(frames).find(|start| *start >= at).unwrap_or(frames.len())
 }
 
 /// Where each frame begins, and where the last one ends.

@@ -27,12 +27,28 @@ fn a_refusal_names_the_code_and_the_field() {
         (r#"{"type":"join-room","roomId":5,"userId":"u"}"#, InvalidRequest, "roomId"),
         (r#"{"type":"join-room","roomId":"a\nb","userId":"u"}"#, InvalidRequest, "roomId"),
         (&format!(r#"{{"type":"join-room","roomId":"{long}","userId":"u"}}"#), InvalidRequest, "roomId"),
-        (r#"{"type":"join-room","roomId":"r","userId":"u","lastSeq":-1}"#, InvalidRequest, "lastSeq"),
-        (r#"{"type":"join-room","roomId":"r","userId":"u","customerData":[]}"#, InvalidRequest, "customerData"),
+        (
+            r#"{"type":"join-room","roomId":"r","userId":"u","userName":"U","lastSeq":-1}"#,
+            InvalidRequest,
+            "lastSeq",
+        ),
+        (
+            r#"{"type":"join-room","roomId":"r","userId":"u","userName":"U","customerData":[]}"#,
+            InvalidRequest,
+            "customerData",
+        ),
         (r#"{"type":"send-message","roomId":"r","userId":"u"}"#, InvalidRequest, "message"),
-        (r#"{"type":"send-message","roomId":"r","userId":"u","message":""}"#, InvalidRequest, "message"),
-        (r#"{"type":"send-message","roomId":"r","userId":"u","message":{}}"#, InvalidRequest, "message"),
-        (r#"{"type":"typing","roomId":"r","isTyping":"yes"}"#, InvalidRequest, "isTyping"),
+        (
+            r#"{"type":"send-message","roomId":"r","userId":"u","userName":"U","message":""}"#,
+            InvalidRequest,
+            "message",
+        ),
+        (
+            r#"{"type":"send-message","roomId":"r","userId":"u","userName":"U","message":{}}"#,
+            InvalidRequest,
+            "message",
+        ),
+        (r#"{"type":"typing","roomId":"r","userId":"u","isTyping":"yes"}"#, InvalidRequest, "isTyping"),
         (r#"{"type":"fetch-history","roomId":"r","limit":0}"#, InvalidRequest, "limit"),
         (r#"{"type":"mark-read","roomId":"r","seq":1.5}"#, InvalidRequest, "seq"),
         (r#"{"type":"ai-chat"}"#, InvalidRequest, "message"),
@@ -49,11 +65,15 @@ fn a_refusal_names_the_code_and_the_field() {
 #[test]
 fn too_much_is_too_large() {
     let text = "x".repeat(16 * 1024);
-    let send = |text: &str| format!(r#"{{"type":"send-message","roomId":"r","userId":"u","message":"{text}"}}"#);
+    let send = |text: &str| {
+        format!(r#"{{"type":"send-message","roomId":"r","userId":"u","userName":"U","message":"{text}"}}"#)
+    };
     assert!(Request::parse(&send(&text), None).is_ok());
     assert_eq!(refused(&send(&format!("{text}x"))).0, TooLarge);
     let data = "x".repeat(4 * 1024);
-    let visit = format!(r#"{{"type":"visitor-joined-domain","domainId":"d","visitorId":"v","visitorData":{{"a":"{data}"}}}}"#);
+    let visit = format!(
+        r#"{{"type":"visitor-joined-domain","domainId":"d","visitorId":"v","visitorData":{{"a":"{data}"}}}}"#
+    );
     assert_eq!(refused(&visit).0, TooLarge);
 }
 
@@ -95,13 +115,44 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 const KINDS: &[&str] = &[
-    "ping", "join-room", "leave-room", "send-message", "typing-start", "typing", "user-online",
-    "customer-joined-room", "mark-read", "fetch-history", "ai-chat", "ai-stream", "visitor-joined-domain",
-    "visitor-left-domain", "visitor-activity", "get-domain-stats", "get-all-domain-stats",
+    "ping",
+    "join-room",
+    "leave-room",
+    "send-message",
+    "typing-start",
+    "typing",
+    "user-online",
+    "customer-joined-room",
+    "mark-read",
+    "fetch-history",
+    "ai-chat",
+    "ai-stream",
+    "visitor-joined-domain",
+    "visitor-left-domain",
+    "visitor-activity",
+    "get-domain-stats",
+    "get-all-domain-stats",
 ];
 const NAMES: &[&str] = &[
-    "roomId", "userId", "userName", "role", "domainId", "message", "clientMessageId", "epoch", "lastSeq", "seq",
-    "limit", "isTyping", "visitorId", "visitorData", "customerId", "attachments", "model", "id", "conversationId",
+    "roomId",
+    "userId",
+    "userName",
+    "role",
+    "domainId",
+    "message",
+    "clientMessageId",
+    "epoch",
+    "lastSeq",
+    "seq",
+    "limit",
+    "isTyping",
+    "visitorId",
+    "visitorData",
+    "customerId",
+    "attachments",
+    "model",
+    "id",
+    "conversationId",
 ];
 
 proptest! {

@@ -19,7 +19,8 @@ enum Said {
 
 fn ours(bytes: &[u8], cuts: &[usize]) -> Vec<Said> {
     let (mut fragments, mut partial, mut said) = (Fragments::default(), Vec::new(), Vec::new());
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([0, bytes.len()]).collect();
+    let mut cuts: Vec<usize> =
+        cuts.iter().map(|cut| cut % (bytes.len() + 1)).chain([0, bytes.len()]).collect();
     cuts.sort_unstable();
     for window in cuts.windows(2) {
         partial.extend_from_slice(&bytes[window[0]..window[1]]);
@@ -133,7 +134,8 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         8 => prop::sample::select(vec![0x81u8, 0x01, 0x00, 0x80, 0x82, 0x89, 0x8A, 0x88]),
         1 => any::<u8>(),
     ];
-    (first, any::<[u8; 4]>(), payload()).prop_map(|(first, mask, payload)| client_frame(first, mask, &payload))
+    (first, any::<[u8; 4]>(), payload())
+        .prop_map(|(first, mask, payload)| client_frame(first, mask, &payload))
 }
 
 proptest! {
@@ -185,10 +187,18 @@ fn a_message_in_fragments_with_a_ping_between() {
 fn violations_have_their_codes() {
     let read = |mut bytes: Vec<u8>| Fragments::default().read(&mut bytes).map(|_| ()).unwrap_err();
     assert_eq!(read(vec![0x81, 0x01, b'x', 0, 0, 0]), CloseCode::PROTOCOL, "unmasked");
-    assert_eq!(read(client_frame(0xC1, [0; 4], b"x")), CloseCode::PROTOCOL, "reserved bit: no extension was agreed");
+    assert_eq!(
+        read(client_frame(0xC1, [0; 4], b"x")),
+        CloseCode::PROTOCOL,
+        "reserved bit: no extension was agreed"
+    );
     assert_eq!(read(client_frame(0x80, [0; 4], b"x")), CloseCode::PROTOCOL, "continues nothing");
     assert_eq!(read(client_frame(0x81, [0; 4], &[0xFF])), CloseCode::NOT_UTF8);
     assert_eq!(read(client_frame(0x81, [0; 4], &vec![b'x'; FRAME_BYTES_MAX + 1])), CloseCode::TOO_BIG);
-    assert_eq!(read(client_frame(0x88, [0; 4], &1005u16.to_be_bytes())), CloseCode::PROTOCOL, "never on the wire");
+    assert_eq!(
+        read(client_frame(0x88, [0; 4], &1005u16.to_be_bytes())),
+        CloseCode::PROTOCOL,
+        "never on the wire"
+    );
     assert_eq!(read(client_frame(0x89, [0; 4], &[0; 126])), CloseCode::PROTOCOL, "a control frame is short");
 }

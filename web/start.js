@@ -26,7 +26,7 @@ const FRAMES_SHOWN_MAX = 200;
 const FRAME_CHARS_SHOWN_MAX = 1_200;
 /** Visitors of the site, people in the room. */
 const NAMES_SHOWN_MAX = 6;
-const TICKER_LINES_MAX = 4;
+const TICKER_LINES_MAX = 6;
 
 /** @template {HTMLElement} T @param {string} id @param {new () => T} kind @returns {T} */
 function part(id, kind) {
@@ -54,23 +54,23 @@ function messageBox(who, text, meta, isMine) {
   return element("div", isMine ? "message mine" : "message", ...parts);
 }
 
-/** @param {HTMLElement} box @param {string} className @param {string} text */
-function rewrite(box, className, text) {
-  const found = box.querySelector(`.${className}`);
+/** @param {HTMLElement} within @param {string} selector @param {string} text */
+function rewrite(within, selector, text) {
+  const found = within.querySelector(selector);
   if (found) found.textContent = text;
 }
 
-/** Adds to a log and keeps its end in sight, unless the reader has scrolled up. @param {HTMLElement} log @param {() => void} change */
+/** Keeps the end of a log in sight, unless its reader has scrolled up. @param {HTMLElement} log @param {() => void} change */
 function atEnd(log, change) {
   const wasAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
   change();
   if (wasAtEnd) log.scrollTop = log.scrollHeight;
 }
 
-/** @param {string} rfc3339 @param {Intl.DateTimeFormatOptions} [more] */
-function clock(rfc3339, more) {
+/** With seconds where events are told, without where people talk. @param {string} rfc3339 @param {"2-digit"} [second] */
+function clock(rfc3339, second) {
   const at = new Date(rfc3339);
-  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...more });
+  const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second, hourCycle: "h23" });
   const isToday = at.toDateString() === new Date().toDateString();
   return isToday ? time : `${at.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
 }
@@ -203,7 +203,7 @@ let framesPassed = 0;
 function logFrame(socket, frame, text, isSent) {
   const list = part("wire-frames", HTMLElement);
   const cut = text.length > FRAME_CHARS_SHOWN_MAX ? `${text.slice(0, FRAME_CHARS_SHOWN_MAX)} …` : text;
-  const time = element("time", "", clock(new Date().toISOString(), { second: "2-digit" }));
+  const time = element("time", "", clock(new Date().toISOString(), "2-digit"));
   const way = isSent ? element("span", "way way-sent", "sent") : element("span", "way way-received", "received");
   const line = element("li", "", time, way, element("span", "socket", socket), element("span", "text", cut));
   atEnd(list, () => list.append(line));
@@ -287,8 +287,8 @@ class Ask {
     if (!box) return;
     this.#run = null;
     atEnd(this.#log, () => {
-      rewrite(box, "bubble", text);
-      rewrite(box, "meta", meta);
+      rewrite(box, ".bubble", text);
+      rewrite(box, ".meta", meta);
     });
     box.className = isBad ? "message failed" : "message";
     this.#log.setAttribute("aria-busy", "false");
@@ -352,10 +352,11 @@ class Room {
       part("room-unread", HTMLElement).hidden = !part("panel-room", HTMLElement).hidden;
     },
     "message-updated": (frame) => {
-      const box = this.#isNew(frame) && this.#boxOf(frame.id);
-      if (box) rewrite(box, "bubble", frame.message);
+      if (this.#isNew(frame)) rewrite(this.#log, `[data-id="${CSS.escape(frame.id)}"] .bubble`, frame.message);
     },
-    "message-deleted": (frame) => this.#isNew(frame) && this.#boxOf(frame.id)?.remove(),
+    "message-deleted": (frame) => {
+      if (this.#isNew(frame)) this.#log.querySelector(`[data-id="${CSS.escape(frame.id)}"]`)?.remove();
+    },
     "live-agent-toggled": (frame) => this.#isNew(frame),
     "room-users": ({ users, count }) => {
       const others = users.filter((/** @type {Frame} */ user) => user.userId !== me.id);
@@ -369,16 +370,11 @@ class Room {
       else this.#typing.delete(userId);
       this.#showTyping();
     },
-    "user-left": ({ userId }) => {
-      this.#typing.delete(userId);
-      this.#showTyping();
-    },
+    "user-left": ({ userId }) => this.hears["user-typing"]?.({ type: "user-typing", userId, isTyping: false }),
     error: ({ replyTo, message }) => {
-      const box = this.#pending.get(replyTo)?.box;
-      if (!box) return;
-      this.#pending.delete(replyTo);
-      box.classList.replace("pending", "failed");
-      rewrite(box, "meta", `Not sent: ${message}`);
+      const box = this.#settle(replyTo);
+      box?.classList.replace("pending", "failed");
+      if (box) rewrite(box, ".meta", `Not sent: ${message}`);
     },
   };
 
@@ -401,21 +397,22 @@ class Room {
     return true;
   }
 
-  /** @param {string} id */
-  #boxOf(id) {
-    return /** @type {HTMLElement | null} */ (this.#log.querySelector(`[data-id="${CSS.escape(id)}"]`));
-  }
-
   /** @param {Frame} message */
   #place({ id, userId, userName, role, message, clientMessageId, timestamp }) {
     const isMine = userId === me.id;
-    if (isMine) this.#pending.get(clientMessageId)?.box.remove();
-    if (isMine) this.#pending.delete(clientMessageId);
+    if (isMine) this.#settle(clientMessageId)?.remove();
     const name = role === "user" ? userName : `${userName}, ${role}`;
     const box = messageBox(isMine ? "You" : name, message, clock(timestamp), isMine);
     box.dataset.id = id;
     // What is still on its way stays below what the room has agreed on.
     this.#log.insertBefore(box, this.#log.querySelector(".pending"));
+  }
+
+  /** @param {string} clientMessageId @returns {HTMLElement | undefined} the box of a message that was on its way */
+  #settle(clientMessageId) {
+    const box = this.#pending.get(clientMessageId)?.box;
+    this.#pending.delete(clientMessageId);
+    return box;
   }
 
   /** @param {string} text @returns {boolean} */
@@ -503,7 +500,7 @@ class Watch {
   /** @param {Frame} frame @param {string} what */
   #tell({ visitorId, timestamp }, what) {
     const ticker = part("visitors-ticker", HTMLElement);
-    const time = element("time", "", clock(timestamp, { second: "2-digit" }));
+    const time = element("time", "", clock(timestamp, "2-digit"));
     ticker.prepend(element("li", "", time, element("span", "", `${visitorId === me.id ? "You" : "A visitor"} ${what}`)));
     while (ticker.childElementCount > TICKER_LINES_MAX) ticker.lastElementChild?.remove();
   }
@@ -563,17 +560,15 @@ async function copy(button) {
   setTimeout(() => (button.textContent = "Copy"), 2_000);
 }
 
-/** Is it well, which version, how quick? Asked as a machine would. */
+/** Is it well, and which version? Asked as a machine would. */
 async function askHealth() {
-  const startedAt = performance.now();
   try {
     // no-store: a reply cached under this address could come back in the place of the page itself.
     const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(5_000) };
     const reply = await fetch("/", { headers: { accept: "application/json" }, ...options });
     const { status, version } = await reply.json();
     if (!reply.ok || status !== "ok") throw new Error(`status ${status}`);
-    const tookMs = Math.max(1, Math.round(performance.now() - startedAt));
-    show("health", "good", `Running, version ${version}, answers in ${tookMs} ms`);
+    show("health", "good", `Running and well, version ${version}`);
   } catch {
     show("health", "bad", "The service does not answer");
   }
@@ -604,7 +599,8 @@ const page = new Connection("page", {
 const watcher = new Connection("watch", {
   opened: () => watch.opened(),
   received: (frame) => frame.domainId === DOMAIN && watch.hears[frame.type]?.(frame),
-  changed: (state) => part("visitors-now", HTMLElement).classList.toggle("stale", state !== "good"),
+  // Told by the other connection: both go to the same place.
+  changed: () => {},
 });
 
 const ask = new Ask();

@@ -167,3 +167,31 @@ impl Work {
         if self.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architecture_lists_the_crates_that_there_are() {
+        let metadata = cargo(&["metadata", "--no-deps", "--format-version=1", "--offline"]).output().unwrap();
+        let metadata = String::from_utf8(metadata.stdout).unwrap();
+        let architecture = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+        let listed: Vec<&str> =
+            architecture.lines().filter(|line| line.starts_with("| `") && line.contains("(`")).collect();
+        let packages: Vec<&str> = metadata
+            .split("\"manifest_path\":\"")
+            .skip(1)
+            .filter_map(|rest| rest.split("/Cargo.toml").next())
+            .filter_map(|folder| folder.strip_prefix(root().to_str()?)?.strip_prefix('/'))
+            .collect();
+        assert!(packages.len() >= 4, "{packages:?}");
+        for package in &packages {
+            assert!(
+                listed.iter().any(|line| line.contains(&format!("(`{package}`)"))),
+                "{package} is missing"
+            );
+        }
+        assert_eq!(listed.len(), packages.len());
+    }
+}

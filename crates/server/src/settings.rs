@@ -225,3 +225,31 @@ impl fmt::Display for Settings {
         writeln!(f, "NODE_ENV={}", self.node_env.as_deref().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_example_file_and_the_printed_settings_name_each_setting() {
+        let names = |text: &str| -> BTreeSet<String> {
+            let lines = text.lines().map(|line| line.trim_start_matches("# "));
+            let named = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.to_owned());
+            named.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect()
+        };
+        let command = Cli::command();
+        let known: BTreeSet<String> = command
+            .get_arguments()
+            .filter_map(|argument| argument.get_env())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        assert_eq!(names(include_str!("../../../.env.example")), known);
+        let cli = Cli::parse_from(["weeziq", "--openai-api-key", "sk-secret"]);
+        assert_eq!(names(&cli.settings.to_string()), known);
+        assert!(!cli.settings.to_string().contains("sk-secret"));
+    }
+}

@@ -55,9 +55,11 @@ impl Campaign {
             }
         }
         if let Some(folder) = &self.peers {
-            match peer(folder) {
-                Ok(launch) => launches.push(launch),
-                Err(why) => report.note(&format!("the ws peer was left out: {why}")),
+            for peer in PEERS {
+                match peer.launch(folder) {
+                    Ok(launch) => launches.push(launch),
+                    Err(why) => report.note(&format!("{} was left out: {why}", peer.name)),
+                }
             }
         }
         if launches.is_empty() {
@@ -79,21 +81,38 @@ fn measure(scenario: &Scenario, launch: &Launch, data_root: &Path, report: &mut 
     outcome
 }
 
-/// Node's `ws`, if it is there.
-fn peer(folder: &Path) -> std::result::Result<Launch, String> {
-    let script =
-        folder.join("ws.mjs").canonicalize().map_err(|error| format!("{}: {error}", folder.display()))?;
-    if !folder.join("node_modules/ws").is_dir() {
-        return Err(format!("{0}/node_modules is missing; run: npm ci --prefix {0}", folder.display()));
-    }
-    match Command::new("node").arg("--version").output() {
-        Ok(output) if output.status.success() => Ok(Launch {
-            name: "ws (node)".into(),
-            program: PathBuf::from("node"),
-            arguments: vec![script.into_os_string()],
-            environment: Vec::new(),
-        }),
-        _ => Err("there is no node".into()),
+/// Another server in the same run.
+struct Peer {
+    name: &'static str,
+    script: &'static str,
+    /// In the folder of the peers; else on the path.
+    program: &'static str,
+}
+
+const PEERS: &[Peer] = &[
+    Peer { name: "ws (node)", script: "ws.mjs", program: "node" },
+    Peer { name: "bun", script: "bun.mjs", program: "node_modules/.bin/bun" },
+];
+
+impl Peer {
+    /// The peer, if it is there.
+    fn launch(&self, folder: &Path) -> std::result::Result<Launch, String> {
+        let script = folder.join(self.script);
+        let script = script.canonicalize().map_err(|error| format!("{}: {error}", script.display()))?;
+        if !folder.join("node_modules").is_dir() {
+            return Err(format!("{0}/node_modules is missing; run: npm ci --prefix {0}", folder.display()));
+        }
+        let own = folder.join(self.program).canonicalize();
+        let program = own.unwrap_or_else(|_| PathBuf::from(self.program));
+        match Command::new(&program).arg("--version").output() {
+            Ok(output) if output.status.success() => Ok(Launch {
+                name: self.name.into(),
+                program,
+                arguments: vec![script.into_os_string()],
+                environment: Vec::new(),
+            }),
+            _ => Err(format!("{} does not run", program.display())),
+        }
     }
 }
 

@@ -194,6 +194,13 @@ scenario("typing and reading need a join first", async (s) => {
 describe("with the default rate of events", () => {
   const { scenario } = suite({ EVENTS_PER_SEC: undefined });
 
+  scenario("a connection that goes on sending too fast is closed with 1008, and others are unharmed", async (s) => {
+    const [abusive, calm] = [await s.connect(), await s.connect()];
+    for (let n = 0; n < 1_200; n += 1) abusive.send({ type: "ping" });
+    assert.equal((await abusive.untilClosed()).code, 1008);
+    await assertAlive(calm);
+  });
+
   scenario("a connection that sends too fast is told so; what was refused is not stored", async (s) => {
     const room = s.unique("room");
     const [fast, calm] = [await s.member(room, "fast"), await s.member(room, "calm")];

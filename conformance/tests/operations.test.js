@@ -106,7 +106,12 @@ describe("an orderly stop", { skip }, () => {
     const upstream = await provider.request(0);
     upstream.token("Half an ");
     await client.next("ai-stream-chunk");
+    const streamed = fetch(`${host.baseUrl}/ai/stream`, { method: "POST", headers: { accept: "text/event-stream" }, body: JSON.stringify({ message: "other", conversationId: s.unique("talk") }) });
+    (await provider.request(1)).token("Also half");
+    const body = (await streamed).text();
     assert.equal((await host.stop()).code, 0);
+    assertShape(await client.next("ai-stream-complete"), { fullResponse: "Half an ", finishReason: "interrupted" });
+    assert.match(await body, /event: complete\ndata: .*"finishReason":"interrupted"/);
     assert.equal((await client.untilClosed()).code, 1001);
     await upstream.gone;
     await host.restart();

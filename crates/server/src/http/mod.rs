@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -63,10 +63,9 @@ pub(crate) fn router(app: App) -> Router {
         .route("/visitors/remove", post(visitors::remove))
         .route("/stats/domain/{domain}", get(visitors::stats))
         .route("/stats/domains", get(visitors::all_stats))
-        .route("/start.js", get(pages::script))
-        .route("/start.css", get(pages::style))
         .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
         .route("/readyz", get(ready))
+        .merge(pages::routes())
         .fallback(errors::no_such_route)
         .method_not_allowed_fallback(errors::no_such_method)
         .layer(middleware::from_fn_with_state(app.clone(), origins::check))
@@ -78,16 +77,18 @@ async fn root(State(app): State<App>, request: Request) -> Response {
     if crate::websocket::handshake::is_upgrade(request.headers()) {
         return upgrade::web_socket(State(app), request).await;
     }
-    if accepts(request.headers(), "text/html") {
-        return pages::start();
-    }
-    Json(json!({
-        "status": "ok",
-        "message": "WeeziQ is running",
-        "timestamp": wall_clock(),
-        "version": env!("CARGO_PKG_VERSION"),
-    }))
-    .into_response()
+    let mut response = match accepts(request.headers(), "text/html") {
+        true => pages::start(),
+        false => Json(json!({
+            "status": "ok",
+            "message": "WeeziQ is running",
+            "timestamp": wall_clock(),
+            "version": env!("CARGO_PKG_VERSION"),
+        }))
+        .into_response(),
+    };
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 /// Every shard has to turn its loop, and with it its storage.

@@ -1,39 +1,62 @@
 //! The pages, as they are in `web/`, compiled in: the binary needs nothing beside it.
 
+use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
-const START: &str = include_str!("../../../../web/index.html");
+use super::App;
+
+/// A file of `web/`.
+struct Page {
+    path: &'static str,
+    kind: &'static str,
+    body: &'static str,
+}
+
+macro_rules! page {
+    ($path:literal, $kind:expr) => {
+        Page { path: $path, kind: $kind, body: include_str!(concat!("../../../../web", $path)) }
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const START: Page = page!("/index.html", HTML);
+
+const ASSETS: &[Page] = &[
+    page!("/start.css", CSS),
+    page!("/start.js", SCRIPT),
+    page!("/connection.js", SCRIPT),
+    page!("/chat.js", SCRIPT),
+    page!("/dom.js", SCRIPT),
+    page!("/watch.js", SCRIPT),
+];
 
 /// Everything comes from here, and nothing is inline.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; \
-                      img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+pub(super) fn routes() -> Router<App> {
+    let route =
+        |router: Router<App>, page: &'static Page| router.route(page.path, get(async || page.respond()));
+    ASSETS.iter().fold(Router::new(), route)
+}
 
 pub(super) fn start() -> Response {
-    let mut response = Html(START).into_response();
-    harden(&mut response);
-    response
+    START.respond()
 }
 
-/// One file that the start page needs.
-pub(super) fn asset(content_type: &'static str, body: &'static str) -> Response {
-    let mut response =
-        ([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))], body).into_response();
-    harden(&mut response);
-    response
-}
-
-fn harden(response: &mut Response) {
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-}
-
-pub(super) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../../../web/start.js"))
-}
-
-pub(super) async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("../../../../web/start.css"))
+impl Page {
+    fn respond(&self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
+            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+            (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+            (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ];
+        (headers, self.body).into_response()
+    }
 }

@@ -21,6 +21,16 @@ use super::mailbox::{Gathering, Message, Newcomer};
 use super::rooms::Source;
 use crate::websocket::frame::{CloseCode, Frame};
 
+/// What became of the bytes at the head of a stream.
+enum Step {
+    /// A frame of that length.
+    Next { len: usize, received: Option<Received> },
+    /// The rest of the frame has to come first.
+    Partial,
+    /// Nothing more is to be read.
+    Ended,
+}
+
 impl Shard {
     pub(super) fn adopt(&mut self, newcomer: Newcomer) {
         let Newcomer { mut stream, address, session, user_agent, unread, first, settled } = newcomer;
@@ -34,6 +44,7 @@ impl Shard {
             tracing::warn!(%error, "a socket cannot be watched");
             return;
         }
+        tracing::debug!(socket = session.socket.as_str(), shard = self.index, "connected");
         if session.observes() {
             self.observers.insert(slot);
         }
@@ -103,72 +114,93 @@ impl Shard {
         if socket.state != State::Open || bytes.is_empty() {
             return;
         }
-        if socket.partial.is_empty() {
-            self.hear_frames(slot, bytes);
+        let mut partial = std::mem::take(&mut socket.partial);
+        if partial.is_empty() {
+            let used = self.hear_frames(slot, bytes);
+            partial.extend_from_slice(bytes.get(used..).unwrap_or_default());
         } else {
-            let mut joined = std::mem::take(&mut socket.partial);
-            joined.extend_from_slice(bytes);
-            self.hear_frames(slot, &mut joined);
+            // Whoever sends a frame byte by byte must not have it copied byte by byte.
+            partial.extend_from_slice(bytes);
+            let used = self.hear_frames(slot, &mut partial);
+            partial.drain(..used);
+        }
+        if let Some(socket) = self.socket(slot).filter(|_| !partial.is_empty()) {
+            socket.partial = partial;
         }
     }
 
-    fn hear_frames(&mut self, slot: usize, mut bytes: &mut [u8]) {
-        loop {
-            let now = self.now;
-            let Some(conn) = self.conns.get_mut(slot) else {
-                return;
-            };
-            let Link::Socket(socket) = &mut conn.link else {
-                return;
-            };
-            if socket.state != State::Open {
-                return;
-            }
-            let received = match socket.fragments.read(bytes) {
-                Ok(None) => {
-                    socket.partial = bytes.to_vec();
-                    return;
+    /// Handles the whole frames in `bytes` and says how many of them are of no use any more.
+    fn hear_frames(&mut self, slot: usize, bytes: &mut [u8]) -> usize {
+        let mut used = 0;
+        while let Some(unread) = bytes.get_mut(used..) {
+            match self.hear_frame(slot, unread) {
+                Step::Next { len, received: None } => used += len,
+                Step::Next { len, received: Some(received) } => {
+                    used += len;
+                    let unread = bytes.get(used..).unwrap_or_default();
+                    if !self.take_received(slot, received, unread) {
+                        break;
+                    }
                 }
-                Err(code) => return self.refuse_frames(slot, code),
-                Ok(Some((len, frame))) => {
-                    let received = match frame {
-                        Some(Frame::Text(text)) => {
-                            Some(conn.session.receive(now, &text, self.environment.events))
-                        }
-                        Some(Frame::Binary) => Some(Received::Refused(Refusal {
-                            reply_to: None,
-                            error: ClientError::invalid(
-                                "frame",
-                                "must be text; binary frames are not used here",
-                            ),
-                        })),
-                        Some(Frame::Ping(payload)) => {
-                            socket.push_pong(payload, now);
-                            self.dirty_conns.push(slot);
-                            None
-                        }
-                        Some(Frame::Close(code)) => return self.say_goodbye(slot, code),
-                        Some(Frame::Pong) | None => None,
-                    };
-                    let Some((_, rest)) = bytes.split_at_mut_checked(len) else {
-                        return;
-                    };
-                    bytes = rest;
-                    received
-                }
-            };
-            match received {
-                None => {}
-                Some(Received::Request(request)) => match self.elsewhere(slot, &request) {
-                    Some(shard) => return self.hand_over(slot, shard, request, bytes),
-                    None => self.dispatch(slot, request),
-                },
-                Some(Received::Refused(refusal)) => self.refuse(slot, refusal),
-                Some(Received::Abusive) => {
-                    return self.close_and_part(slot, CloseCode::POLICY, "too many events for too long");
-                }
+                Step::Partial => return used,
+                Step::Ended => break,
             }
         }
+        bytes.len()
+    }
+
+    fn hear_frame(&mut self, slot: usize, bytes: &mut [u8]) -> Step {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(slot) else { return Step::Ended };
+        let Link::Socket(socket) = &mut conn.link else { return Step::Ended };
+        if socket.state != State::Open {
+            return Step::Ended;
+        }
+        let (len, frame) = match socket.fragments.read(bytes) {
+            Ok(Some(read)) => read,
+            Ok(None) => return Step::Partial,
+            Err(code) => {
+                self.refuse_frames(slot, code);
+                return Step::Ended;
+            }
+        };
+        let received = match frame {
+            Some(Frame::Text(text)) => Some(conn.session.receive(now, &text, self.environment.events)),
+            Some(Frame::Binary) => Some(Received::Refused(Refusal {
+                reply_to: None,
+                error: ClientError::invalid("frame", "must be text; binary frames are not used here"),
+            })),
+            Some(Frame::Ping(payload)) => {
+                socket.push_pong(payload, now);
+                self.dirty_conns.push(slot);
+                None
+            }
+            Some(Frame::Close(code)) => {
+                self.say_goodbye(slot, code);
+                return Step::Ended;
+            }
+            Some(Frame::Pong) | None => None,
+        };
+        Step::Next { len, received }
+    }
+
+    /// False if the connection is not to be read on here.
+    fn take_received(&mut self, slot: usize, received: Received, unread: &[u8]) -> bool {
+        match received {
+            Received::Request(request) => match self.elsewhere(slot, &request) {
+                Some(shard) => {
+                    self.hand_over(slot, shard, request, unread);
+                    return false;
+                }
+                None => self.dispatch(slot, request),
+            },
+            Received::Refused(refusal) => self.refuse(slot, refusal),
+            Received::Abusive => {
+                self.close_and_part(slot, CloseCode::POLICY, "too many events for too long");
+                return false;
+            }
+        }
+        true
     }
 
     /// A connection whose first wish is to join a room belongs where that room is.
@@ -218,7 +250,7 @@ impl Shard {
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
             Command::Room(room, command) => {
-                self.tell_room(room, RoomInput::Command { from: caller, command })
+                self.tell_room(room, RoomInput::Command { from: caller, command });
             }
             Command::Visitors(domain, command) => {
                 let via = match &conn.link {
@@ -290,6 +322,7 @@ impl Shard {
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };
+        tracing::debug!(socket = conn.session.socket.as_str(), code = ?refusal.error.code, "refused");
         let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
         self.answer(caller, Event::error(&refusal.error, self.now));
     }
@@ -318,6 +351,7 @@ impl Shard {
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else {
             return;
         };
+        tracing::debug!(socket = conn.session.socket.as_str(), clean = how == Farewell::Clean, "gone");
         let rooms = conn.session.take_rooms();
         let visits = conn.session.take_visits();
         self.observers.remove(&slot);

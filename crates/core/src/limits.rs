@@ -64,8 +64,9 @@ pub const SILENCE_MS_MAX: i64 = 60_000;
 /// Events of one connection.
 pub const EVENTS_PER_SECOND: u32 = 50;
 pub const EVENTS_BURST: u32 = 100;
-/// Events refused for their rate, one after the other, before the connection is closed with 1008.
-pub const REFUSALS_IN_A_ROW_MAX: u32 = 1_000;
+/// Events refused for their rate, without a pause long enough for the rate to recover, before the connection is closed
+/// with 1008.
+pub const REFUSALS_MAX: u32 = 1_000;
 
 const _: () = {
     assert!(MESSAGE_BYTES_MAX < FRAME_BYTES_MAX);

@@ -2,7 +2,7 @@
 
 use crate::access::rate::{Quota, Usage};
 use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
-use crate::limits::{REFUSALS_IN_A_ROW_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX};
+use crate::limits::{REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX};
 use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
 use crate::protocol::error::ClientError;
 use crate::time::UnixMs;
@@ -17,7 +17,7 @@ pub struct Session {
     /// Said of itself that it is a visitor or a customer; such a connection never watches others.
     is_visitor: bool,
     events: Usage,
-    refused_in_a_row: u32,
+    refused_since_calm: u32,
 }
 
 /// What became of a frame.
@@ -37,21 +37,24 @@ impl Session {
             visits: Vec::new(),
             is_visitor: false,
             events: Usage::default(),
-            refused_in_a_row: 0,
+            refused_since_calm: 0,
         }
     }
 
     /// Parses one text frame and holds it against the limits of the connection.
     pub fn receive(&mut self, now: UnixMs, frame: &str, quota: Quota) -> Received {
+        // At a steady flood one event in so many still passes, so only a full bucket counts as calm.
+        if self.events.is_fresh(now) {
+            self.refused_since_calm = 0;
+        }
         if let Err(retry_after_ms) = self.events.admit(now, quota) {
-            self.refused_in_a_row += 1;
-            if self.refused_in_a_row > REFUSALS_IN_A_ROW_MAX {
+            self.refused_since_calm += 1;
+            if self.refused_since_calm > REFUSALS_MAX {
                 return Received::Abusive;
             }
             let error = ClientError::rate_limited("events on this connection", retry_after_ms);
             return Received::Refused(Refusal { reply_to: reply_to_of(frame), error });
         }
-        self.refused_in_a_row = 0;
         match Request::parse(frame, self.default_room.as_ref()) {
             Err(refusal) => Received::Refused(refusal),
             Ok(request) => match self.admit(&request.command) {

@@ -143,11 +143,14 @@ async function recordAnswer(page) {
 
 /** @param {import("playwright-core").Page} page @param {string} when */
 async function assertNoSidewaysScroll(page, when) {
-  const wide = await page.evaluate(() => {
-    const scrollers = [document.documentElement, ...document.querySelectorAll(".log, .frames")];
-    return scrollers.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.id || one.tagName);
+  const [content, view, cut] = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    // What sticks out to the left, as one's own messages would, cannot be scrolled to and has no scroll width.
+    const boxes = [...document.querySelectorAll(".bubble, .frames li")].map((box) => box.getBoundingClientRect());
+    return [scrollWidth, clientWidth, boxes.filter(({ left, right }) => left < 0 || right > clientWidth).length];
   });
-  assert.deepEqual(wide, [], when);
+  assert.ok(content <= view, `${when}: ${content} px of content in a window of ${view} px`);
+  assert.equal(cut, 0, `${when}: boxes cut off`);
 }
 
 scenario("a newcomer asks the AI and sees the demo's answer being written", async (scene) => {

@@ -89,6 +89,8 @@ pub(crate) struct Shard {
     scratch: Vec<u8>,
     frame_buffers: Vec<Vec<u8>>,
     stopping: Option<UnixMs>,
+    /// When a failing store may be complained of again.
+    complain_at: UnixMs,
 }
 
 const WAKER: Token = Token(usize::MAX);
@@ -164,6 +166,7 @@ impl Shard {
             scratch: Vec::new(),
             frame_buffers: Vec::new(),
             stopping: None,
+            complain_at: now,
         };
         shard.wake_present_domains()?;
         Ok(shard)

@@ -83,6 +83,8 @@ impl Pending {
     }
 }
 
+/// A disk that is full fails every turn; the log needs to hear of it now and then.
+const COMPLAIN_EVERY_MS: i64 = 5_000;
 /// How long a room without members stays in memory.
 const IDLE_MS: i64 = 60_000;
 
@@ -323,7 +325,10 @@ impl Shard {
     /// The transaction came to nothing. Whatever it was about is forgotten and will be rebuilt from what is stored;
     /// whoever asked for something is told that nothing of it happened.
     pub(super) fn fail(&mut self, error: &SqlError) {
-        tracing::error!(%error, "storage failed; the turn is taken back");
+        if self.now >= self.complain_at {
+            self.complain_at = self.now.plus(COMPLAIN_EVERY_MS);
+            tracing::error!(%error, "storage failed; what was under way is taken back and its senders are told");
+        }
         self.store.rollback();
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);

@@ -43,17 +43,8 @@ impl Session {
 
     /// Parses one text frame and holds it against the limits of the connection.
     pub fn receive(&mut self, now: UnixMs, frame: &str, quota: Quota) -> Received {
-        // At a steady flood one event in so many still passes, so only a full bucket counts as calm.
-        if self.events.is_fresh(now) {
-            self.refused_since_calm = 0;
-        }
-        if let Err(retry_after_ms) = self.events.admit(now, quota) {
-            self.refused_since_calm += 1;
-            if self.refused_since_calm > REFUSALS_MAX {
-                return Received::Abusive;
-            }
-            let error = ClientError::rate_limited("events on this connection", retry_after_ms);
-            return Received::Refused(Refusal { reply_to: reply_to_of(frame), error });
+        if let Some(refused) = self.spend(now, quota, || reply_to_of(frame)) {
+            return refused;
         }
         match Request::parse(frame, self.default_room.as_ref()) {
             Err(refusal) => Received::Refused(refusal),
@@ -62,6 +53,33 @@ impl Session {
                 Err(error) => Received::Refused(Refusal { reply_to: request.reply_to, error }),
             },
         }
+    }
+
+    /// A binary frame is an error, and an event like any other.
+    pub fn receive_binary(&mut self, now: UnixMs, quota: Quota) -> Received {
+        let refused = self.spend(now, quota, || None);
+        let error = ClientError::invalid("frame", "must be text; binary frames are not used here");
+        refused.unwrap_or(Received::Refused(Refusal { reply_to: None, error }))
+    }
+
+    /// Takes one event from the quota, or refuses it.
+    fn spend(
+        &mut self,
+        now: UnixMs,
+        quota: Quota,
+        reply_to: impl FnOnce() -> Option<Box<str>>,
+    ) -> Option<Received> {
+        // At a steady flood one event in so many still passes, so only a full bucket counts as calm.
+        if self.events.is_fresh(now) {
+            self.refused_since_calm = 0;
+        }
+        let retry_after_ms = self.events.admit(now, quota).err()?;
+        self.refused_since_calm += 1;
+        if self.refused_since_calm > REFUSALS_MAX {
+            return Some(Received::Abusive);
+        }
+        let error = ClientError::rate_limited("events on this connection", retry_after_ms);
+        Some(Received::Refused(Refusal { reply_to: reply_to(), error }))
     }
 
     /// Remembers what the end of the connection will have to undo.

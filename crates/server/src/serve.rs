@@ -105,7 +105,7 @@ fn start_shards(
     let files: Vec<_> = (0..count).map(|shard| data.shard_file(shard)).collect();
     let foundations: Vec<Foundation> =
         files.iter().cloned().map(Foundation::lay).collect::<Result<_, _>>()?;
-    let shards = Shards(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());
+    let shards = Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());
     let mut threads = Vec::new();
     for (index, foundation) in foundations.into_iter().enumerate() {
         let shard = Shard::new(index, foundation, shards.clone(), environment.clone())
@@ -166,12 +166,15 @@ async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result
     let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let permit = permits.clone().acquire_owned().await.map_err(|error| error.to_string())?;
+        let admitted = async {
+            let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+            listener.accept().await.map(|(stream, peer)| (stream, peer, permit))
+        };
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
+            admitted = admitted => match admitted {
+                Ok((stream, peer, permit)) => {
                     let serving = connection(stream, peer, router.clone(), stopping.clone());
                     connections.spawn(async move { serving.await; drop(permit); });
                 }

@@ -56,18 +56,25 @@ struct End {
 }
 
 impl Conversation {
-    pub(super) fn is_idle(&self, now: UnixMs) -> bool {
-        self.running.is_none() && self.waiting.is_empty() && self.asked.is_fresh(now)
+    pub(super) fn is_quiet(&self) -> bool {
+        self.running.is_none() && self.waiting.is_empty()
     }
 
-    pub(super) fn abandon(self, now: UnixMs, out: &mut Vec<Output>) {
-        let running = self.running.map(|run| {
+    /// Whether its rate limit has recovered.
+    pub(super) fn is_rested(&self, now: UnixMs) -> bool {
+        self.asked.is_fresh(now)
+    }
+
+    /// Storage failed: the answer that is being written ends as such, and the questions behind it are refused.
+    pub(super) fn abandon(self, conversation_id: RoomId, now: UnixMs, out: &mut Vec<Output>) {
+        if let Some(run) = self.running {
             out.push(Output::CancelModel { run: run.id });
-            run.from
-        });
-        for to in running.into_iter().chain(self.waiting.into_iter().map(|question| question.from)) {
+            let end = End { reason: FinishReason::Error, code: Some(ErrorCode::Unavailable) };
+            run.tell_end(conversation_id, end, now, out);
+        }
+        for Question { from, .. } in self.waiting {
             let event = Event::error(&ClientError::unavailable(), now);
-            out.push(Output::Reply { to: to.conn, reply_to: to.reply_to, event });
+            out.push(Output::Reply { to: from.conn, reply_to: from.reply_to, event });
         }
     }
 
@@ -85,13 +92,48 @@ impl Run {
     }
 
     /// To whoever asked for the stream, and to the room that it is published in; who is both hears it once.
-    fn tell(&self, turn: &mut Turn<'_>, event: Event) {
+    fn tell(&self, event: Event, out: &mut Vec<Output>) {
         if self.streamed {
-            turn.reply(&self.from, event.clone());
+            out.push(self.reply(event.clone()));
         }
         if let Some(room) = &self.room {
             let input = RoomInput::Overheard { event, except: self.streamed.then_some(self.from.conn) };
-            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+            out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+        }
+    }
+
+    fn reply(&self, event: Event) -> Output {
+        Output::Reply { to: self.from.conn, reply_to: self.from.reply_to.clone(), event }
+    }
+
+    /// The terminal event, for all who listen, and the answer for the room that it is published in.
+    fn tell_end(self, conversation_id: RoomId, end: End, now: UnixMs, out: &mut Vec<Output>) {
+        let failed = end.code.is_some();
+        let answer = Answer {
+            model: self.route.model.as_ref().into(),
+            provider: self.route.provider,
+            conversation_id,
+            context_length: self.context_length,
+            usage: self.usage,
+            finish_reason: end.reason,
+            timestamp: now,
+            error: failed,
+            code: end.code,
+            fallback: (failed && !self.text.is_empty()).then(|| context::FALLBACK.into()),
+        };
+        let shown: Box<str> = match self.text.is_empty() && failed {
+            true => context::FALLBACK.into(),
+            false => self.text.as_str().into(),
+        };
+        let complete = AiStreamComplete { full_response: shown.clone(), room_id: self.room.clone(), answer };
+        if !self.streamed {
+            let response = AiResponse { message: shown.clone(), answer: complete.answer.clone() };
+            out.push(self.reply(Event::AiResponse(Box::new(response))));
+        }
+        self.tell(Event::AiStreamComplete(Box::new(complete)), out);
+        if let Some(room) = self.room.filter(|_| !shown.is_empty()) {
+            let input = RoomInput::Post(said_by_ai(self.id, shown));
+            out.push(Output::Relay { room, input: Box::new(input) });
         }
     }
 }
@@ -211,7 +253,7 @@ impl Room {
             timestamp: turn.cx.now,
         };
         run.told_at = turn.cx.now;
-        run.tell(turn, event);
+        run.tell(event, turn.out);
         run.told = run.text.len();
         run.next_index += 1;
     }
@@ -231,40 +273,10 @@ impl Room {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }
         conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
-        self.tell_end(turn, run, end);
+        run.tell_end(self.id.clone(), end, turn.cx.now, turn.out);
         match next {
             Some(question) => self.begin(turn, question),
             None => Ok(()),
-        }
-    }
-
-    fn tell_end(&self, turn: &mut Turn<'_>, run: Run, end: End) {
-        let failed = end.code.is_some();
-        let answer = Answer {
-            model: run.route.model.as_ref().into(),
-            provider: run.route.provider,
-            conversation_id: self.id.clone(),
-            context_length: run.context_length,
-            usage: run.usage,
-            finish_reason: end.reason,
-            timestamp: turn.cx.now,
-            error: failed,
-            code: end.code,
-            fallback: (failed && !run.text.is_empty()).then(|| context::FALLBACK.into()),
-        };
-        let shown: Box<str> = match run.text.is_empty() && failed {
-            true => context::FALLBACK.into(),
-            false => run.text.as_str().into(),
-        };
-        let complete = AiStreamComplete { full_response: shown.clone(), room_id: run.room.clone(), answer };
-        if !run.streamed {
-            let response = AiResponse { message: shown.clone(), answer: complete.answer.clone() };
-            turn.reply(&run.from, Event::AiResponse(Box::new(response)));
-        }
-        run.tell(turn, Event::AiStreamComplete(Box::new(complete)));
-        if let Some(room) = run.room.filter(|_| !shown.is_empty()) {
-            let input = RoomInput::Post(said_by_ai(run.id, shown));
-            turn.out.push(Output::Relay { room, input: Box::new(input) });
         }
     }
 }

@@ -174,11 +174,16 @@ impl Room {
         &self.id
     }
 
-    /// Whether dropping the room from memory loses nothing.
-    pub fn is_idle(&self, now: UnixMs) -> bool {
+    /// Whether nobody is in it and nothing is being written.
+    pub fn is_vacant(&self) -> bool {
         self.members.is_empty()
             && self.leaving.is_empty()
-            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_idle(now))
+            && self.conversation.as_ref().is_none_or(|conversation| conversation.is_quiet())
+    }
+
+    /// Whether dropping the room from memory loses nothing, its rate limit included.
+    pub fn is_idle(&self, now: UnixMs) -> bool {
+        self.is_vacant() && self.conversation.as_ref().is_none_or(|conversation| conversation.is_rested(now))
     }
 
     /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
@@ -218,7 +223,7 @@ impl Room {
     pub fn abandon(self, now: UnixMs) -> Vec<Output> {
         let mut out = Vec::new();
         if let Some(conversation) = self.conversation {
-            conversation.abandon(now, &mut out);
+            conversation.abandon(self.id, now, &mut out);
         }
         out
     }

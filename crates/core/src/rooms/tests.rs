@@ -455,7 +455,7 @@ proptest! {
                 }
                 Step::Typing(conn, on) => world.frame(conn, &format!(r#"{{"type":"typing","userId":"u","isTyping":{on}}}"#)),
                 Step::Ask(conn) => {
-                    let busy = world.room.conversation.as_ref().is_some_and(|c| !c.is_idle(UnixMs(i64::MAX)));
+                    let busy = world.room.conversation.as_ref().is_some_and(|c| !c.is_quiet());
                     // One question at a time: the ledger counts chunks by the connection that asked.
                     if !busy {
                         ledger.questions += 1;

@@ -103,7 +103,7 @@ impl Log<'_> {
             sql,
             "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
                 WHERE room = ? AND seq > ? AND kind = 0 ORDER BY seq LIMIT ?",
-            &[Value::Int(self.room), Value::Int(after.0 as i64), Value::Int(i64::from(limit))],
+            &[Value::Int(self.room), seq_value(after), Value::Int(i64::from(limit))],
         )
     }
 
@@ -114,15 +114,15 @@ impl Log<'_> {
         (after, before): (Seq, Option<Seq>),
         limit: u32,
     ) -> Result<Vec<Message>, SqlError> {
-        let before = before.map_or(i64::MAX >> 11, |seq| seq.0.min(i64::MAX as u64 >> 11) as i64);
+        let before = before.unwrap_or(Seq(u64::MAX));
         let mut newest_first = self.read(
             sql,
             "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
                 WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 ORDER BY seq DESC LIMIT ?",
             &[
                 Value::Int(self.room),
-                Value::Int(before),
-                Value::Int(after.0 as i64),
+                seq_value(before),
+                seq_value(after),
                 Value::Int(i64::from(limit)),
             ],
         )?;
@@ -158,6 +158,11 @@ impl Log<'_> {
             attachments: row.opt_text(8).and_then(|json| RawValue::from_string(json.into()).ok()),
         })
     }
+}
+
+/// A place may come from a client; one beyond what any host can store stands for the end.
+fn seq_value(seq: Seq) -> Value<'static> {
+    Value::Int(seq.0.min(1 << 52) as i64)
 }
 
 /// Keeps the furthest mark. True if this one is further.

@@ -5,7 +5,7 @@
 
 mod user_agent;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -71,10 +71,11 @@ pub struct Visitors {
     total: u64,
     updated_at: UnixMs,
     here: HashMap<VisitorId, Visitor>,
-    /// Whose last connection ended, and when that will count.
-    leaving: Vec<(UnixMs, VisitorId)>,
-    /// Whose activity is still to be told.
-    untold: Vec<(UnixMs, VisitorId)>,
+    /// Whose last connection ended, and when that will count. The delay is always the same, so the front is the next;
+    /// an entry whose visitor has another `leave_at` by then is stale.
+    leaving: VecDeque<(UnixMs, VisitorId)>,
+    /// Whose activity is still to be told, likewise.
+    untold: VecDeque<(UnixMs, VisitorId)>,
     /// No visitor can be idle for too long before that.
     idle_check_at: Option<UnixMs>,
     armed: Option<UnixMs>,
@@ -87,6 +88,8 @@ struct Visitor {
     last_at: UnixMs,
     stored_at: UnixMs,
     told_at: UnixMs,
+    leave_at: Option<UnixMs>,
+    tell_at: Option<UnixMs>,
     connections: Vec<ConnId>,
     by_request: bool,
 }
@@ -123,8 +126,8 @@ impl Visitors {
             updated_at: row.as_ref().map_or(now, |row| row.updated_at),
             row: row.map(|row| row.id),
             here: HashMap::new(),
-            leaving: Vec::new(),
-            untold: Vec::new(),
+            leaving: VecDeque::new(),
+            untold: VecDeque::new(),
             idle_check_at: None,
             armed: None,
         };
@@ -137,8 +140,11 @@ impl Visitors {
                 visitor.connections.push(conn);
             }
         }
-        let lost = domain.here.iter().filter(|(_, visitor)| visitor.is_unclaimed());
-        domain.leaving = lost.map(|(id, _)| (now.plus(VISITOR_GRACE_MS), id.clone())).collect();
+        let leave_at = now.plus(VISITOR_GRACE_MS);
+        for (id, visitor) in domain.here.iter_mut().filter(|(_, visitor)| visitor.is_unclaimed()) {
+            visitor.leave_at = Some(leave_at);
+            domain.leaving.push_back((leave_at, id.clone()));
+        }
         domain.idle_check_at = (!domain.here.is_empty()).then_some(now);
         Ok(domain)
     }
@@ -228,12 +234,12 @@ impl Visitors {
         visitor.page = Known::of(&data).page();
         visitor.data = data;
         visitor.by_request = by_request;
+        visitor.leave_at = None;
         if !is_request && !visitor.connections.contains(&from.conn) {
             visitor.connections.push(from.conn);
         }
         let visitor_row = visitor.row(id.clone());
         let visitor_data = visitor.data.clone();
-        self.leaving.retain(|(_, leaving)| *leaving != id);
         if is_new {
             self.updated_at = now;
             rows::update_domain(turn.sql, row, self.total, now)?;
@@ -299,13 +305,14 @@ impl Visitors {
             let event = visitor.activity(&self.id, &id);
             turn.reply(from, event);
         }
-        let tell_at = visitor.told_at.plus(VISITOR_ACTIVITY_EVERY_MS);
-        if now >= tell_at {
+        if now.since(visitor.told_at) >= VISITOR_ACTIVITY_EVERY_MS {
             visitor.told_at = now;
             let event = visitor.activity(&self.id, &id);
             turn.tell_observers(&self.id, event);
-        } else if !self.untold.iter().any(|(_, untold)| *untold == id) {
-            self.untold.push((tell_at, id));
+        } else if visitor.tell_at.is_none() {
+            let tell_at = now.plus(VISITOR_ACTIVITY_EVERY_MS);
+            visitor.tell_at = Some(tell_at);
+            self.untold.push_back((tell_at, id));
         }
         Ok(())
     }
@@ -335,23 +342,26 @@ impl Visitors {
             return;
         };
         visitor.connections.retain(|known| *known != conn);
-        if visitor.is_unclaimed() && !self.leaving.iter().any(|(_, leaving)| *leaving == id) {
-            self.leaving.push((turn.cx.now.plus(VISITOR_GRACE_MS), id));
+        if visitor.is_unclaimed() && visitor.leave_at.is_none() {
+            let leave_at = turn.cx.now.plus(VISITOR_GRACE_MS);
+            visitor.leave_at = Some(leave_at);
+            self.leaving.push_back((leave_at, id));
         }
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
         let now = turn.cx.now;
-        for id in take_due(&mut self.untold, now) {
-            let Some(visitor) = self.here.get_mut(&id) else {
+        while let Some((at, id)) = take_due(&mut self.untold, now) {
+            let Some(visitor) = self.here.get_mut(&id).filter(|visitor| visitor.tell_at == Some(at)) else {
                 continue;
             };
+            visitor.tell_at = None;
             visitor.told_at = now;
             let event = visitor.activity(&self.id, &id);
             turn.tell_observers(&self.id, event);
         }
-        for id in take_due(&mut self.leaving, now) {
-            if self.here.get(&id).is_some_and(Visitor::is_unclaimed) {
+        while let Some((at, id)) = take_due(&mut self.leaving, now) {
+            if self.here.get(&id).is_some_and(|visitor| visitor.leave_at == Some(at)) {
                 self.expel(turn, id)?;
             }
         }
@@ -418,8 +428,8 @@ impl Visitors {
     }
 
     fn arm(&mut self, turn: &mut Turn<'_>) {
-        let soonest = |list: &[(UnixMs, VisitorId)]| list.iter().map(|(at, _)| *at).min();
-        let due = [soonest(&self.leaving), soonest(&self.untold), self.idle_check_at];
+        let front = |queue: &VecDeque<(UnixMs, VisitorId)>| queue.front().map(|(at, _)| *at);
+        let due = [front(&self.leaving), front(&self.untold), self.idle_check_at];
         let Some(due) = due.into_iter().flatten().min() else {
             return;
         };
@@ -439,6 +449,8 @@ impl Visitor {
             last_at: now,
             stored_at: now,
             told_at: UnixMs(0),
+            leave_at: None,
+            tell_at: None,
             connections: Vec::new(),
             by_request: false,
         }
@@ -534,11 +546,8 @@ fn empty_object(via: &Via) -> Arc<RawValue> {
     RawValue::from_string(json).unwrap_or_default().into()
 }
 
-fn take_due(list: &mut Vec<(UnixMs, VisitorId)>, now: UnixMs) -> Vec<VisitorId> {
-    let (due, later) = std::mem::take(list).into_iter().partition(|(at, _)| *at <= now);
-    *list = later;
-    let due: Vec<(UnixMs, VisitorId)> = due;
-    due.into_iter().map(|(_, id)| id).collect()
+fn take_due(queue: &mut VecDeque<(UnixMs, VisitorId)>, now: UnixMs) -> Option<(UnixMs, VisitorId)> {
+    queue.pop_front_if(|(at, _)| *at <= now)
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub(crate) struct Peer(pub(crate) IpAddr);
 const EVENTS_WAITING_MAX: usize = 1024;
 /// A body that is too large is read that far all the same: whoever is still writing would not see the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// A body that is not complete by then is given up, so that unfinished ones cannot fill the house.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// A shard that has not answered by then is not ready.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -157,7 +159,13 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 }
 
 /// A body of JSON text, at most as large as a frame.
-async fn text(mut body: Body) -> Result<String, Refused> {
+async fn text(body: Body) -> Result<String, Refused> {
+    tokio::time::timeout(BODY_WITHIN, whole_text(body))
+        .await
+        .unwrap_or_else(|_| Err(ClientError::invalid("body", "must be complete within ten seconds").into()))
+}
+
+async fn whole_text(mut body: Body) -> Result<String, Refused> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body broke off"))?;

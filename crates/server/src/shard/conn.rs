@@ -48,9 +48,14 @@ pub(super) struct Socket {
     /// Whole frames of ours; the first `written` bytes are on their way.
     queue: Vec<u8>,
     written: usize,
-    /// Bytes in the queue that its owner asked for and that count against no limit: histories and replays.
-    exempt: usize,
+    /// Where the last frame ends that its owner asked for, however large: histories, replays, statistics. What stands
+    /// before it counts against no limit.
+    exempt_end: usize,
     is_blocked: bool,
+    /// A large reply is on its way; what the peer says next waits for it.
+    awaits_reply: bool,
+    /// Something was left unread.
+    is_paused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,8 +110,10 @@ impl Socket {
             state: State::Open,
             queue: Vec::new(),
             written: 0,
-            exempt: 0,
+            exempt_end: 0,
             is_blocked: false,
+            awaits_reply: false,
+            is_paused: false,
         }
     }
 
@@ -127,9 +134,9 @@ impl Socket {
         if self.state != State::Open {
             return false;
         }
-        let waiting = (self.queue.len() - self.written).saturating_sub(self.exempt);
+        let waiting = self.queue.len() - self.written.max(self.exempt_end);
         match weight {
-            Weight::Exempt => self.exempt += frames.len(),
+            Weight::Exempt => self.exempt_end = self.queue.len() + frames.len(),
             // Half the queue is kept for what must not be dropped.
             Weight::Volatile if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX / 2 => {
                 return false;
@@ -197,7 +204,7 @@ impl Socket {
         }
         // An idle connection holds no buffer.
         self.queue = Vec::new();
-        (self.written, self.exempt) = (0, 0);
+        (self.written, self.exempt_end) = (0, 0);
         if self.state != State::Open {
             let _ = self.stream.shutdown(Shutdown::Write);
         }
@@ -224,7 +231,7 @@ impl Socket {
             let whole = boundary_before(&self.queue, self.written);
             self.queue.drain(..whole);
             self.written -= whole;
-            self.exempt = self.exempt.saturating_sub(whole);
+            self.exempt_end = self.exempt_end.saturating_sub(whole);
         }
     }
 
@@ -239,6 +246,32 @@ impl Socket {
         write_close(code, reason, &mut self.queue);
         self.state = State::Closing { until: now.plus(CLOSE_MS_MAX) };
         self.partial = Vec::new();
+    }
+
+    /// Whether the peer may be listened to. One that asks without reading the answers is not, until it has read: so
+    /// no peer can make more than one large reply wait in memory.
+    pub(super) fn may_speak(&mut self) -> bool {
+        let may = !self.awaits_reply && self.queue.len() - self.written <= QUEUE_BYTES_MAX;
+        self.is_paused |= !may;
+        may
+    }
+
+    pub(super) fn await_reply(&mut self) {
+        self.awaits_reply = true;
+        self.is_paused = true;
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn has_reply(&mut self) {
+        self.awaits_reply = false;
+    }
+
+    /// True once when a peer that was not listened to may speak again.
+    pub(super) fn resumes(&mut self) -> bool {
+        self.is_paused && self.may_speak() && std::mem::take(&mut self.is_paused)
     }
 
     pub(super) fn has_queue(&self) -> bool {

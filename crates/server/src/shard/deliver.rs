@@ -82,7 +82,14 @@ impl Shard {
         self.catch_up(slot);
         self.push(slot, &frame, weight(&event));
         frame.clear();
-        self.scratch = frame;
+        if frame.capacity() <= FRAME_BUFFER_BYTES_MAX {
+            self.scratch = frame;
+        }
+        if ends_wait(&event)
+            && let Some(socket) = self.socket(slot)
+        {
+            socket.has_reply();
+        }
     }
 
     fn push(&mut self, slot: usize, frames: &[u8], weight: Weight) {
@@ -117,6 +124,7 @@ impl Shard {
         let Link::Socket(socket) = &mut conn.link else {
             return;
         };
+        let mut is_too_slow = false;
         for (room, seat) in &conn.seats {
             let Some(room) = self.rooms.get_mut(*room as usize) else {
                 continue;
@@ -124,8 +132,11 @@ impl Shard {
             let all_volatile = room.audience.all_volatile;
             if let Some(frames) = room.audience.hear(*seat as usize) {
                 let weight = if all_volatile { Weight::Volatile } else { Weight::Durable };
-                socket.push(frames, weight, now);
+                is_too_slow |= socket.push(frames, weight, now);
             }
+        }
+        if is_too_slow {
+            self.begin_closing(slot);
         }
     }
 
@@ -262,10 +273,11 @@ impl Shard {
                 continue;
             };
             conn.is_dirty = false;
-            if let Link::Socket(socket) = &mut conn.link
-                && let Err(farewell) = socket.flush()
-            {
-                lost.push((slot, farewell));
+            let Link::Socket(socket) = &mut conn.link else { continue };
+            match socket.flush() {
+                Ok(()) if socket.resumes() => self.ready.push(slot),
+                Ok(()) => {}
+                Err(farewell) => lost.push((slot, farewell)),
             }
         }
         for (slot, farewell) in lost {
@@ -326,9 +338,24 @@ impl Shard {
     }
 }
 
+/// Whether this answers what a connection is not listened to for.
+fn ends_wait(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::JoinedRoom { .. }
+            | Event::MessageHistory { .. }
+            | Event::DomainStats { .. }
+            | Event::AllDomainStats { .. }
+            | Event::Error { .. }
+    )
+}
+
 fn weight(event: &Event) -> Weight {
     match event {
-        Event::MessageHistory { .. } | Event::NewMessage(_) => Weight::Exempt,
+        Event::MessageHistory { .. }
+        | Event::NewMessage(_)
+        | Event::DomainStats { .. }
+        | Event::AllDomainStats { .. } => Weight::Exempt,
         event if event.is_volatile() => Weight::Volatile,
         _ => Weight::Durable,
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mio::Interest;
 use tokio::sync::mpsc;
 use weeziq_core::ids::{DomainId, RoomId, SocketId};
-use weeziq_core::protocol::command::{Ask, Command, Refusal, Request, RoomCommand};
+use weeziq_core::protocol::command::{Ask, Command, Refusal, Request, RoomCommand, VisitorsCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, RoomInput};
@@ -61,8 +61,9 @@ impl Shard {
         if let Some(request) = first {
             self.dispatch(slot, request);
         }
-        let mut unread = unread;
-        self.hear(slot, &mut unread);
+        if let Some(socket) = self.socket(slot) {
+            socket.partial = unread;
+        }
         // The socket was readable before it was watched; an edge that has passed does not come again.
         self.read(slot);
     }
@@ -86,8 +87,17 @@ impl Shard {
 
     /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
     pub(super) fn read(&mut self, slot: usize) {
+        let Some(socket) = self.socket(slot) else { return };
+        if !socket.may_speak() {
+            return;
+        }
+        socket.resumes();
+        if !socket.partial.is_empty() {
+            // Whole frames may be left from when it was not listened to.
+            self.hear(slot, &mut []);
+        }
         let mut buffer = std::mem::take(&mut self.read_buffer);
-        let heard = self.socket(slot).map(|socket| socket.read(&mut buffer));
+        let heard = self.socket(slot).filter(|s| !s.is_paused()).map(|socket| socket.read(&mut buffer));
         match heard {
             Some(Heard::Bytes(len)) => {
                 // A short read says that the socket is empty: with an edge-triggered poll the next byte is a new edge.
@@ -111,7 +121,7 @@ impl Shard {
         let now = self.now;
         let Some(socket) = self.socket(slot) else { return };
         socket.heard_at = now;
-        if socket.state != State::Open || bytes.is_empty() {
+        if socket.state != State::Open {
             return;
         }
         let mut partial = std::mem::take(&mut socket.partial);
@@ -141,6 +151,9 @@ impl Shard {
                     if !self.take_received(slot, received, unread) {
                         break;
                     }
+                    if self.socket(slot).is_some_and(|socket| socket.is_paused()) {
+                        return used;
+                    }
                 }
                 Step::Partial => return used,
                 Step::Ended => break,
@@ -166,10 +179,7 @@ impl Shard {
         };
         let received = match frame {
             Some(Frame::Text(text)) => Some(conn.session.receive(now, &text, self.environment.events)),
-            Some(Frame::Binary) => Some(Received::Refused(Refusal {
-                reply_to: None,
-                error: ClientError::invalid("frame", "must be text; binary frames are not used here"),
-            })),
+            Some(Frame::Binary) => Some(conn.session.receive_binary(now, self.environment.events)),
             Some(Frame::Ping(payload)) => {
                 socket.push_pong(payload, now);
                 self.dirty_conns.push(slot);
@@ -240,6 +250,11 @@ impl Shard {
     }
 
     fn dispatch(&mut self, slot: usize, request: Request) {
+        if has_large_reply(&request.command)
+            && let Some(socket) = self.socket(slot)
+        {
+            socket.await_reply();
+        }
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };
@@ -324,6 +339,10 @@ impl Shard {
         };
         tracing::debug!(socket = conn.session.socket.as_str(), code = ?refusal.error.code, "refused");
         let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
+        if let Some(socket) = self.socket(slot) {
+            // With an answer on its way here, the connection stays here.
+            socket.settled = true;
+        }
         self.answer(caller, Event::error(&refusal.error, self.now));
     }
 
@@ -368,4 +387,14 @@ impl Shard {
         // Dropping the stream closes it, which takes it out of the poll.
         self.conns.try_remove(slot);
     }
+}
+
+/// What may be answered with a thousand messages or rows.
+fn has_large_reply(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Room(_, RoomCommand::Join(_) | RoomCommand::FetchHistory(_))
+            | Command::Visitors(_, VisitorsCommand::Stats)
+            | Command::AllDomainStats
+    )
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -137,11 +137,28 @@ impl Inbox {
 
 /// All shards, by number.
 #[derive(Clone)]
-pub(crate) struct Shards(pub(crate) Arc<[Mailbox]>);
+pub(crate) struct Shards {
+    mailboxes: Arc<[Mailbox]>,
+    /// Those that, when stopping, still have something to release.
+    undrained: Arc<AtomicUsize>,
+}
 
 impl Shards {
+    pub(crate) fn new(mailboxes: Arc<[Mailbox]>) -> Self {
+        let undrained = Arc::new(AtomicUsize::new(mailboxes.len()));
+        Self { mailboxes, undrained }
+    }
+
     pub(crate) fn count(&self) -> usize {
-        self.0.len()
+        self.mailboxes.len()
+    }
+
+    pub(crate) fn has_drained(&self) {
+        self.undrained.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn all_drained(&self) -> bool {
+        self.undrained.load(Ordering::Acquire) == 0
     }
 
     /// Where a room or a domain of that name lives. Fixed for the life of a data folder, so the hash must be too:
@@ -150,11 +167,11 @@ impl Shards {
         let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
         // The low bits of FNV are weak for short names.
-        ((hash >> 32) % self.0.len().max(1) as u64) as usize
+        ((hash >> 32) % self.mailboxes.len().max(1) as u64) as usize
     }
 
     pub(crate) fn send(&self, shard: usize, message: Message) {
-        if let Some(mailbox) = self.0.get(shard) {
+        if let Some(mailbox) = self.mailboxes.get(shard) {
             mailbox.send(message);
         }
     }

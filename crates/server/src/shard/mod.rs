@@ -17,7 +17,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 use slab::Slab;
@@ -57,6 +57,7 @@ pub(crate) struct Shard {
     store: Store,
     database: PathBuf,
     gate: Gate,
+    clock: Clock,
     now: UnixMs,
     entropy: u64,
 
@@ -89,6 +90,8 @@ pub(crate) struct Shard {
     scratch: Vec<u8>,
     frame_buffers: Vec<Vec<u8>>,
     stopping: Option<UnixMs>,
+    has_drained: bool,
+    rounds_after_drain: u32,
     /// When a failing store may be complained of again.
     complain_at: UnixMs,
 }
@@ -143,6 +146,7 @@ impl Shard {
             poll,
             store,
             database,
+            clock: Clock::new(now),
             now,
             entropy: getrandom::u64().map_err(|error| SqlError(error.to_string()))?,
             conns: Slab::new(),
@@ -166,6 +170,8 @@ impl Shard {
             scratch: Vec::new(),
             frame_buffers: Vec::new(),
             stopping: None,
+            has_drained: false,
+            rounds_after_drain: 0,
             complain_at: now,
         };
         shard.wake_present_domains()?;
@@ -183,7 +189,7 @@ impl Shard {
                 tracing::error!(%error, "epoll failed; the shard stops");
                 return;
             }
-            self.now = self.now.max(wall_clock());
+            self.now = self.now.max(self.clock.now());
             self.turn(&events, &mut messages);
         }
     }
@@ -199,6 +205,10 @@ impl Shard {
             }
             if event.token() != WAKER && (event.is_readable() || event.is_read_closed() || event.is_error()) {
                 self.read(slot);
+            }
+            if event.token() != WAKER && event.is_read_closed() {
+                // The end came with data, in one edge: the read that sees it is still to come.
+                self.ready.push(slot);
             }
         }
         while self.inbox.take(MESSAGES_PER_TURN, messages) {
@@ -272,14 +282,18 @@ impl Shard {
         if !self.ready.is_empty() {
             return Duration::ZERO;
         }
+        if self.stopping.is_some() {
+            return STOPPING_PATIENCE;
+        }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let due = timer.map_or(self.tick_at, |at| at.min(self.tick_at));
-        Duration::from_millis(due.since(wall_clock()).clamp(0, TICK_MS) as u64)
+        Duration::from_millis(due.since(self.clock.now()).clamp(0, TICK_MS) as u64)
     }
 
     fn tick(&mut self) {
         self.tick_at = self.now.plus(TICK_MS);
         self.ticks += 1;
+        self.clock.follow(wall_clock());
         self.keep_alive();
         self.drop_unresponsive();
         self.retry_farewells();
@@ -322,6 +336,7 @@ impl Shard {
             let Some(slot) = self.local(id) else { continue };
             let deadline = self.conns.get(slot).and_then(Conn::closing_until);
             if deadline.is_some_and(|until| until <= now) {
+                self.part(slot, Farewell::Died);
                 self.drop_conn(slot);
             } else {
                 self.closing.push(id);
@@ -331,6 +346,9 @@ impl Shard {
 
     /// Ends what is being written, with what there is; the goodbyes follow once that has been released.
     fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
         self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX));
         for (run, (room, task)) in std::mem::take(&mut self.runs) {
             task.abort();
@@ -343,10 +361,15 @@ impl Shard {
         self.tell_room(room, RoomInput::Model { run, event });
     }
 
-    /// Once stopping: says goodbye as soon as everything has been released, then waits for the peers.
+    /// Once stopping: says goodbye as soon as all shards have released what they had, then waits for the peers.
     fn is_done(&mut self) -> bool {
         let Some(until) = self.stopping else { return false };
-        if self.gate.is_syncing() && self.now < until {
+        let has_released = !self.gate.is_syncing() && self.gate.open.is_empty();
+        if has_released && !std::mem::replace(&mut self.has_drained, true) {
+            self.shards.has_drained();
+        }
+        self.rounds_after_drain += u32::from(self.shards.all_drained());
+        if self.rounds_after_drain < ROUNDS_AFTER_DRAIN && self.now < until {
             return false;
         }
         for slot in 0..self.conns.capacity() {
@@ -385,6 +408,10 @@ impl Shard {
     }
 }
 
+/// What one shard has released may still travel to another, and cause something there: so many looks into the mailbox
+/// before the goodbyes.
+const ROUNDS_AFTER_DRAIN: u32 = 4;
+const STOPPING_PATIENCE: Duration = Duration::from_millis(5);
 /// A keep-alive sweep takes so many ticks.
 const SWEEP_TICKS: usize = 5;
 
@@ -395,6 +422,31 @@ fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
     ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
+}
+
+/// The time of day, made to run forward: when the system's clock is set back, this one slows down until they agree, so
+/// that nothing that waits for a time waits for ever.
+struct Clock {
+    begun: Instant,
+    at_begin: UnixMs,
+}
+
+impl Clock {
+    fn new(now: UnixMs) -> Self {
+        Self { begun: Instant::now(), at_begin: now }
+    }
+
+    fn now(&self) -> UnixMs {
+        self.at_begin.plus(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// To be called once a tick.
+    fn follow(&mut self, wall: UnixMs) {
+        let now = self.now();
+        let next = now.plus(wall.since(now).max(-TICK_MS / 2));
+        // The shard holds its last instant until this clock has passed it again.
+        *self = Self::new(next);
+    }
 }
 
 pub(crate) fn wall_clock() -> UnixMs {

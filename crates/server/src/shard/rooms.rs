@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
 use weeziq_core::limits::VISITOR_GRACE_MS;
+use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
@@ -95,9 +96,7 @@ impl Shard {
             return self.shards.send(shard, Message::Room { room: id, input });
         }
         self.pending.callers.extend(caller_of(&input));
-        if let RoomInput::Disconnected { conn, how } = input {
-            self.pending.farewells.push(Parting::Room(id.clone(), conn, how));
-        }
+        self.pending.farewells.extend(parting_of(&id, &input));
         if let RoomInput::Model { run, event } = &input
             && event.is_terminal()
         {
@@ -121,7 +120,7 @@ impl Shard {
         self.pending.rooms.push(slot);
         let mut outputs = Vec::new();
         room.handle(context_of(&self.environment.policy, moment), input, &mut self.store, &mut outputs)?;
-        if !room_slot.is_idling && room.is_idle(moment.0) {
+        if !room_slot.is_idling && room.is_vacant() {
             room_slot.is_idling = true;
             let timer = Timer::Room { slot, generation: room_slot.generation };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
@@ -141,8 +140,10 @@ impl Shard {
             generation: self.next_generation,
             room: None,
             audience: Audience::default(),
-            is_idling: false,
+            is_idling: true,
         });
+        let generation = self.next_generation;
+        self.idle.push_back((self.now.plus(IDLE_MS), Timer::Room { slot, generation }));
         self.room_slots.insert(id, slot);
         slot
     }
@@ -175,7 +176,13 @@ impl Shard {
         }
         let slot = self.domain_slot(id.clone());
         match &input {
-            VisitorsInput::Command { from, .. } => self.pending.callers.push(from.clone()),
+            VisitorsInput::Command { from, command, .. } => {
+                self.pending.callers.push(from.clone());
+                if let VisitorsCommand::Leave { visitor } = command {
+                    let parting = Parting::Domain(id, from.conn, visitor.clone());
+                    self.pending.farewells.push(parting);
+                }
+            }
             VisitorsInput::Disconnected { conn, visitor } => {
                 let parting = Parting::Domain(id, *conn, visitor.clone());
                 self.pending.farewells.push(parting);
@@ -236,8 +243,10 @@ impl Shard {
             generation: self.next_generation,
             visitors: None,
             claims: HashMap::new(),
-            is_idling: false,
+            is_idling: true,
         });
+        let generation = self.next_generation;
+        self.idle.push_back((self.now.plus(IDLE_MS), Timer::Domain { slot, generation }));
         self.domain_slots.insert(id, slot);
         slot
     }
@@ -299,14 +308,14 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else {
             return;
         };
-        room.is_idling = false;
+        let is_vacant = room.audience.seats.is_empty() && room.room.as_ref().is_none_or(Room::is_vacant);
         let is_idle = room.room.as_ref().is_none_or(|room| room.is_idle(now));
+        room.is_idling = is_vacant;
         // A sync under way may still hold outputs for this slot.
-        if is_idle && room.audience.seats.is_empty() && !self.gate.is_syncing() {
+        if is_vacant && is_idle && !self.gate.is_syncing() {
             self.room_slots.remove(&room.id);
             self.rooms.remove(slot);
-        } else if is_idle {
-            room.is_idling = true;
+        } else if is_vacant {
             self.idle.push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
         }
     }
@@ -332,11 +341,16 @@ impl Shard {
         self.store.rollback();
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);
+        let mut answered = Vec::new();
         for slot in pending.rooms {
             let Some(room) = self.rooms.get_mut(slot).and_then(|slot| slot.room.take()) else {
                 continue;
             };
             let outputs = room.abandon(self.now);
+            answered.extend(outputs.iter().filter_map(|output| match output {
+                Output::Reply { to, reply_to, .. } => Some((*to, reply_to.clone())),
+                _ => None,
+            }));
             self.gate.open.extend(outputs.into_iter().map(|output| Held { source: Source::Host, output }));
         }
         for slot in pending.domains {
@@ -347,6 +361,10 @@ impl Shard {
             }
         }
         for caller in pending.callers {
+            // A question ends once, and it has.
+            if answered.contains(&(caller.conn, caller.reply_to.clone())) {
+                continue;
+            }
             let event = Event::error(&ClientError::unavailable(), self.now);
             self.answer(caller, event);
         }
@@ -369,7 +387,6 @@ impl Shard {
 
 impl DomainSlot {
     fn note_claim(&mut self, input: &VisitorsInput) {
-        use weeziq_core::protocol::command::VisitorsCommand;
         use weeziq_core::visitors::Via;
         match input {
             VisitorsInput::Command {
@@ -397,6 +414,17 @@ impl DomainSlot {
                 self.claims.remove(&conn);
             }
         }
+    }
+}
+
+/// What must not be forgotten if the transaction fails, because nobody will say it again.
+fn parting_of(room: &RoomId, input: &RoomInput) -> Option<Parting> {
+    match input {
+        RoomInput::Disconnected { conn, how } => Some(Parting::Room(room.clone(), *conn, *how)),
+        RoomInput::Command { from, command: RoomCommand::Leave } => {
+            Some(Parting::Room(room.clone(), from.conn, Farewell::Clean))
+        }
+        _ => None,
     }
 }
 

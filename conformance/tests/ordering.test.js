@@ -5,6 +5,9 @@ import { assertShape } from "../shape.js";
 
 const { scenario } = suite();
 
+/** A guard for what takes the server eight seconds and a tick or two. */
+const PATIENCE_MS = 30_000;
+
 const gapless = (length) => Array.from({ length }, (_, n) => n + 1);
 
 scenario("several speak at once: every member sees one order, counted without a gap", async (s) => {
@@ -68,4 +71,14 @@ scenario("a member that does not read is closed; nobody waits for it, and it can
   assertShape(joined, { resumed: true });
   assert.equal((await back.take(5, "new-message")).at(-1).seq, messages);
   assertShape(await say(back, room, "slow", "back"), { seq: messages + 1 });
+});
+
+scenario("a member that never reads again is cut, and is gone from the room", async (s) => {
+  const room = s.unique("room");
+  const [ann, stuck] = [await s.member(room, "ann"), await s.member(room, "stuck")];
+  stuck.socket.pause();
+  await sayMany(ann, room, "ann", 2_000, () => "x".repeat(15_000));
+  // Five seconds to read the close frame, then the three of a connection that died.
+  assertShape(await ann.next({ type: "user-left", userId: "stuck" }, PATIENCE_MS), { roomId: room });
+  await ann.next((f) => f.type === "room-users" && f.users.length === 1, PATIENCE_MS);
 });

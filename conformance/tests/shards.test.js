@@ -46,6 +46,19 @@ for (const SHARDS of ["1", "3"]) {
       await client.next("pong");
     });
 
+    scenario("what was refused before a first join is answered, wherever that room lies", async (s) => {
+      for (const room of names(s, "room")) {
+        const client = await s.connect();
+        // One write, so that both are read together and the join may move the connection.
+        client.socket._socket.cork();
+        client.send({ type: "nonsense", id: "refused" });
+        client.send({ type: "join-room", roomId: room, userId: "ann", userName: "Ann" });
+        client.socket._socket.uncork();
+        assertShape(await client.next("error"), { code: "unknown_type", replyTo: "refused" });
+        await client.next("joined-room");
+      }
+    });
+
     scenario("visitors of all of them are seen, counted and summed up", async (s) => {
       const domains = names(s, "domain");
       const dashboard = await s.connect();

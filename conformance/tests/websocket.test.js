@@ -48,3 +48,14 @@ scenario("many events in one write are answered in order", async (s) => {
   const replies = await client.take(200, "message-history");
   assert.deepEqual(replies.map((f) => f.replyTo), replies.map((_, n) => `n-${n}`));
 });
+
+scenario("an end that comes together with the last words is an end", async (s) => {
+  const room = s.unique("room");
+  const [ann, bob] = [await s.member(room, "ann"), await s.member(room, "bob")];
+  const tcp = bob.socket._socket;
+  tcp.cork();
+  bob.send({ type: "typing-start", roomId: room, userId: "bob" });
+  tcp.end();
+  tcp.uncork();
+  assertShape(await ann.next("user-left"), { userId: "bob" });
+});

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits::ID_CHARS_MAX;
 
@@ -29,6 +30,13 @@ macro_rules! names {
             }
         }
 
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Box::<str>::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| D::Error::custom(ID_RULE))
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -49,10 +57,22 @@ names! {
 }
 
 impl RoomId {
+    /// A name that was a room's before: what a host calls the place where it keeps the room.
+    pub fn known(name: &str) -> Self {
+        Self(name.into())
+    }
+
     /// The conversation of a request that names none: one per visitor of a site. It is made of two valid names, so
     /// it may be longer than a client could ask for, which keeps it apart from nobody's but its own.
     pub fn of_visitor(domain: &str, user: &str) -> Self {
         Self(format!("{domain}-{user}").into())
+    }
+}
+
+impl ClientMessageId {
+    /// Of what a run says in a room. The letters after `kind` are the run's.
+    pub fn of_run(kind: &str, run: RunId) -> Self {
+        Self(format!("{kind}-{}", short_random_name(run.0)).into())
     }
 }
 
@@ -83,7 +103,7 @@ pub struct ConnId(pub u64);
 pub struct RunId(pub u64);
 
 /// How a connection is called on the wire: 20 characters, random, as Socket.IO clients expect.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SocketId([u8; SOCKET_ID_LEN]);
 
 const SOCKET_ID_LEN: usize = 20;
@@ -99,8 +119,21 @@ impl SocketId {
         }))
     }
 
+    /// A name that was given out before.
+    pub fn parse(text: &str) -> Option<Self> {
+        let letters: [u8; SOCKET_ID_LEN] = text.as_bytes().try_into().ok()?;
+        letters.iter().all(|letter| ALPHABET.contains(letter)).then_some(Self(letters))
+    }
+
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl<'de> Deserialize<'de> for SocketId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| D::Error::custom("is no socket id"))
     }
 }
 
@@ -152,5 +185,7 @@ mod tests {
         let one = SocketId::from_entropy(1);
         assert_eq!(one.as_str().len(), 20);
         assert_ne!(one.as_str(), SocketId::from_entropy(u128::MAX).as_str());
+        assert_eq!(SocketId::parse(one.as_str()), Some(one));
+        assert_eq!(SocketId::parse("short"), None);
     }
 }

@@ -41,6 +41,12 @@ impl Session {
         }
     }
 
+    /// Of a connection that outlives the process that knew it. Its rate begins anew.
+    pub fn revive(socket: SocketId, default_room: RoomId, is_member: bool, is_visitor: bool) -> Self {
+        let rooms = if is_member { vec![default_room.clone()] } else { Vec::new() };
+        Self { rooms, is_visitor, ..Self::new(socket, Some(default_room)) }
+    }
+
     /// Parses one text frame and holds it against the limits of the connection.
     pub fn receive(&mut self, now: UnixMs, frame: &str, quota: Quota) -> Received {
         if let Some(refused) = self.spend(now, quota, || reply_to_of(frame)) {
@@ -128,6 +134,16 @@ impl Session {
     /// In open mode: whoever has not come as a visitor watches. Dashboards written for the original ask for nothing.
     pub fn observes(&self) -> bool {
         !self.is_visitor
+    }
+
+    /// Whether its end concerns this room.
+    pub fn is_in(&self, room: &RoomId) -> bool {
+        self.rooms.contains(room)
+    }
+
+    /// Whether its end concerns this domain.
+    pub fn visits(&self, domain: &DomainId) -> bool {
+        self.visits.iter().any(|(visited, _)| visited == domain)
     }
 
     /// The rooms that its end concerns; they are asked for once.

@@ -34,6 +34,33 @@ impl Serialize for UnixMs {
     }
 }
 
+/// For what a host keeps and nobody reads: the bare number.
+pub mod millis {
+    use super::UnixMs;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(at: &UnixMs, serializer: S) -> Result<S::Ok, S::Error> {
+        at.0.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMs, D::Error> {
+        i64::deserialize(deserializer).map(UnixMs)
+    }
+
+    pub mod option {
+        use super::UnixMs;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub fn serialize<S: Serializer>(at: &Option<UnixMs>, serializer: S) -> Result<S::Ok, S::Error> {
+            at.map(|at| at.0).serialize(serializer)
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<UnixMs>, D::Error> {
+            Option::<i64>::deserialize(deserializer).map(|at| at.map(UnixMs))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use weeziq_core::access::origins::Origins;
+use weeziq_core::access::secret::Secret;
 use weeziq_core::ai::models::Models;
 use weeziq_core::limits::{EVENTS_BURST, EVENTS_PER_SECOND};
 
@@ -100,29 +101,6 @@ pub(crate) struct Settings {
 pub(crate) enum Durability {
     Full,
     Normal,
-}
-
-/// A value that shows itself to nobody by accident.
-#[derive(Clone)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// For the request that needs it.
-    pub(crate) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(secret: String) -> Self {
-        Self(secret)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(set)")
-    }
 }
 
 /// Settings of the contract that this release cannot keep yet. Taking one silently would promise what is not so.

@@ -1,4 +1,6 @@
 //! Who may do what, and how often.
 
+pub mod address;
 pub mod origins;
 pub mod rate;
+pub mod secret;

@@ -49,6 +49,15 @@ impl Usage {
         Ok(())
     }
 
+    /// As one number, for storage.
+    pub fn to_micros(self) -> i64 {
+        self.full_again_us
+    }
+
+    pub fn of_micros(full_again_us: i64) -> Self {
+        Self { full_again_us }
+    }
+
     /// Whether forgetting this loses nothing.
     pub fn is_fresh(&self, now: UnixMs) -> bool {
         self.full_again_us <= now.0.saturating_mul(1_000)

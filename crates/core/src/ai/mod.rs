@@ -1,6 +1,7 @@
 //! Answers from models: what is asked ([`context`], [`models`]), how the providers' wires are spoken ([`openai`],
 //! [`gemini`]) and what answers when there is no provider ([`demo`]). The run of one answer lives in its room.
 
+pub mod asking;
 pub mod context;
 pub mod demo;
 pub mod ending;

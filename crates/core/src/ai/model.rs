@@ -16,6 +16,10 @@ pub enum Provider {
 }
 
 impl Provider {
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::OpenAi, Self::Google, Self::Demo].into_iter().find(|provider| provider.as_str() == name)
+    }
+
     /// As on the wire.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -66,6 +66,11 @@ impl ClientError {
         Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::RateLimited, message) }
     }
 
+    /// Our own mistake. What it was stands in the log.
+    pub fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "this should not have happened; it is in the log")
+    }
+
     pub fn unavailable() -> Self {
         let message = "storage is not available just now; nothing was kept, try again";
         Self { retry_after_ms: Some(1_000), ..Self::new(ErrorCode::Unavailable, message) }

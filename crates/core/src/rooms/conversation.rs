@@ -6,16 +6,16 @@
 use std::collections::VecDeque;
 
 use super::{Failure, Post, Room, RoomInput, Turn};
-use crate::access::rate;
 use crate::ai::context;
-use crate::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Speaker, Usage};
+use crate::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Provider, Speaker, Usage};
 use crate::ai::models::Route;
-use crate::ids::{DomainId, RoomId, RunId, SocketId, UserId};
+use crate::ids::{ClientMessageId, ConnId, DomainId, RoomId, RunId, SocketId, UserId};
 use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
 use crate::protocol::command::{Ask, DEFAULT_ROLE};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::{AiResponse, AiStreamComplete, Answer, Event};
-use crate::store::{SqlError, conversations};
+use crate::store::SqlError;
+use crate::store::conversations::{self, Asked, Unfinished};
 use crate::time::UnixMs;
 use crate::{Caller, Output};
 
@@ -23,10 +23,11 @@ use crate::{Caller, Output};
 pub(super) struct Conversation {
     running: Option<Run>,
     waiting: VecDeque<Question>,
-    asked: rate::Usage,
 }
 
 struct Question {
+    id: RunId,
+    row: i64,
     from: Caller,
     ask: Ask,
     route: Route,
@@ -58,11 +59,6 @@ struct End {
 impl Conversation {
     pub(super) fn is_quiet(&self) -> bool {
         self.running.is_none() && self.waiting.is_empty()
-    }
-
-    /// Whether its rate limit has recovered.
-    pub(super) fn is_rested(&self, now: UnixMs) -> bool {
-        self.asked.is_fresh(now)
     }
 
     /// Storage failed: the answer that is being written ends as such, and the questions behind it are refused.
@@ -145,11 +141,11 @@ impl Room {
         if conversation.waiting.len() >= QUESTIONS_WAITING_MAX {
             return Err(ClientError::rate_limited("questions waiting in this conversation", 1_000).into());
         }
-        conversation
-            .asked
+        self.asked
             .admit(turn.cx.now, turn.cx.policy.ai_per_user)
             .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
-        let question = Question { from: from.clone(), ask, route };
+        let question = self.accept(turn, from, ask, route)?;
+        let conversation = self.conversation.get_or_insert_default();
         if conversation.running.is_some() {
             conversation.waiting.push_back(question);
             return Ok(());
@@ -157,19 +153,64 @@ impl Room {
         Ok(self.begin(turn, question)?)
     }
 
+    /// From here on an answer is owed, whatever dies.
+    fn accept(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        ask: Ask,
+        route: Route,
+    ) -> Result<Question, SqlError> {
+        let stored = self.stored(turn, ask.domain.as_ref())?;
+        conversations::note_asked(turn.sql, stored.row, self.asked)?;
+        let id = RunId(turn.cx.entropy);
+        let asked = Asked {
+            run: id.0,
+            conn: from.conn.0,
+            socket: from.socket,
+            reply_to: from.reply_to.clone(),
+            streamed: ask.streamed,
+            room: ask.room.clone(),
+        };
+        let names = (route.provider.as_str(), route.model.as_ref());
+        let row = conversations::begin_run(turn.sql, stored.row, names, &asked, turn.cx.now)?;
+        Ok(Question { id, row, from: from.clone(), ask, route })
+    }
+
+    /// The answers that a process now gone was writing or had promised end here, so that nobody waits for ever.
+    pub(super) fn interrupt_unfinished(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
+        let Some(stored) = self.stored.clone() else { return Ok(()) };
+        for Unfinished { row, provider, model, asked } in conversations::unfinished(turn.sql, stored.row)? {
+            let end = End { reason: FinishReason::Interrupted, code: None };
+            conversations::end_run(turn.sql, row, end.reason, Usage::default(), turn.cx.now)?;
+            let run = Run {
+                id: RunId(asked.run),
+                row,
+                from: Caller { conn: ConnId(asked.conn), socket: asked.socket, reply_to: asked.reply_to },
+                streamed: asked.streamed,
+                route: Route {
+                    provider: Provider::parse(&provider).unwrap_or(Provider::Demo),
+                    model: model.into(),
+                },
+                room: asked.room,
+                context_length: 0,
+                text: String::new(),
+                told: 0,
+                next_index: 0,
+                told_at: UnixMs(0),
+                usage: Usage::default(),
+            };
+            run.tell_end(self.id.clone(), end, turn.cx.now, turn.out);
+        }
+        Ok(())
+    }
+
     /// Remembers the question, then asks the model with what is remembered.
     fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
-        let Question { from, ask, route } = question;
+        let Question { id, row, from, ask, route } = question;
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::append_turn(turn.sql, stored.row, Speaker::User, &ask.message, turn.cx.now)?;
         let turns = conversations::last_turns(turn.sql, stored.row, turn.cx.policy.context_messages)?;
-        let row = conversations::begin_run(
-            turn.sql,
-            stored.row,
-            (route.provider.as_str(), &route.model),
-            turn.cx.now,
-        )?;
-        let id = RunId(turn.cx.entropy);
         let request = ModelRequest {
             provider: route.provider,
             model: route.model.to_string(),
@@ -181,7 +222,7 @@ impl Room {
         };
         let context_length = request.turns.len();
         if let Some(room) = &ask.room {
-            let input = RoomInput::Post(asked_by(&from, &ask));
+            let input = RoomInput::Post(asked_by(id, &from, &ask));
             turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
         }
         turn.out.push(Output::AskModel { run: id, request });
@@ -295,9 +336,10 @@ impl End {
     }
 }
 
-fn asked_by(from: &Caller, ask: &Ask) -> Post {
+fn asked_by(run: RunId, from: &Caller, ask: &Ask) -> Post {
     let user = ask.user.clone().unwrap_or_else(UserId::anonymous);
     Post {
+        id: ClientMessageId::of_run("question", run),
         user_name: user.as_str().into(),
         user,
         role: DEFAULT_ROLE.into(),
@@ -309,6 +351,7 @@ fn asked_by(from: &Caller, ask: &Ask) -> Post {
 /// No connection of its own: one that were the asker's would make pages take the answer for the asker's words.
 fn said_by_ai(run: RunId, text: Box<str>) -> Post {
     Post {
+        id: ClientMessageId::of_run("answer", run),
         user: UserId::ai(),
         user_name: "AI Assistant".into(),
         role: "assistant".into(),

@@ -1,23 +1,29 @@
 //! A chat room, as a state machine: [`Room::handle`] takes one input and says what is to be done.
 //!
-//! A room's memory is its row and its log in storage, and the members that its connections stand for. Everything
-//! else here (who types, who has just dropped out, which answer is being written) may be lost with the process.
-//! [`Room::open`] builds a room from those two at any time: at the first join, after a failed commit, after an
-//! eviction.
+//! A room's memory is its rows in storage (the log, who has just dropped out, which answer is being written) and the
+//! members that its connections stand for, with what each of them is doing. [`Room::open`] builds a room from those
+//! two at any time: at the first join, after a failed commit, after an eviction.
 
 mod conversation;
 mod history;
+pub mod member;
 pub mod message;
 mod presence;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use conversation::Conversation;
+pub use member::Member;
 use message::Message;
 
+use crate::access::rate;
 use crate::ai::model::ModelEvent;
-use crate::ids::{ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name};
+use crate::ids::{
+    ClientMessageId, ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name,
+};
 use crate::limits::ROOM_USERS_EVERY_MS;
 use crate::protocol::command::{
     Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, RoomCommand, SendMessage,
@@ -25,7 +31,7 @@ use crate::protocol::command::{
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
 use crate::store::log::{self, Log};
-use crate::store::{Sql, SqlError};
+use crate::store::{Sql, SqlError, departed};
 use crate::time::UnixMs;
 use crate::{Caller, Context, Output};
 
@@ -58,10 +64,12 @@ pub enum RoomInput {
     },
     /// Something that was to happen by now.
     Alarm,
+    /// The process that wrote the room's answers is gone, while its connections are not.
+    Awoken,
 }
 
 /// How a connection ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
     /// The peer said goodbye.
     Clean,
@@ -70,23 +78,15 @@ pub enum Farewell {
 }
 
 /// A message that the service itself writes.
+#[derive(Serialize, Deserialize)]
 pub struct Post {
+    /// Of the same name for the same message, however often it is handed over.
+    pub id: ClientMessageId,
     pub user: UserId,
     pub user_name: Arc<str>,
     pub role: Arc<str>,
     pub text: Box<str>,
     pub socket: SocketId,
-}
-
-/// Who a connection is in a room. Kept by the host beside the connection, so that the room can be rebuilt.
-#[derive(Clone, PartialEq)]
-pub struct Member {
-    pub user: UserId,
-    pub user_name: Arc<str>,
-    pub role: Arc<str>,
-    pub status: Arc<str>,
-    pub socket: SocketId,
-    pub since: UnixMs,
 }
 
 pub struct Room {
@@ -103,6 +103,8 @@ pub struct Room {
     users_told_at: UnixMs,
     users_due: bool,
     conversation: Option<Box<Conversation>>,
+    /// What it has used of the quota of AI questions.
+    asked: rate::Usage,
     armed: Option<UnixMs>,
 }
 
@@ -118,6 +120,7 @@ struct Typing {
 }
 
 struct Leaving {
+    row: i64,
     member: Arc<Member>,
     until: UnixMs,
 }
@@ -155,18 +158,27 @@ impl Room {
         sql: &mut dyn Sql,
     ) -> Result<Self, SqlError> {
         let row = log::find_room(sql, &id)?;
+        let leaving = row.as_ref().map_or(Ok(Vec::new()), |row| departed::of_room(sql, row.id))?;
+        let members: HashMap<ConnId, Arc<Member>> = members.into_iter().collect();
+        let typing = |(conn, member): (&ConnId, &Arc<Member>)| {
+            member.typing_until.map(|until| Typing { conn: *conn, until })
+        };
         Ok(Self {
             last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
             live_agent: row.as_ref().is_some_and(|row| row.live_agent),
-            stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
             id,
-            members: members.into_iter().collect(),
-            typing: Vec::new(),
-            leaving: Vec::new(),
+            typing: members.iter().filter_map(typing).collect(),
+            members,
+            leaving: leaving
+                .into_iter()
+                .map(|d| Leaving { row: d.row, member: d.member, until: d.until })
+                .collect(),
             users_told_at: UnixMs(0),
             users_due: false,
             conversation: None,
+            asked: row.as_ref().map(|row| row.asked).unwrap_or_default(),
             armed: None,
+            stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
         })
     }
 
@@ -174,16 +186,11 @@ impl Room {
         &self.id
     }
 
-    /// Whether nobody is in it and nothing is being written.
+    /// Whether nobody is in it and nothing is being written. Dropping it from memory then loses nothing.
     pub fn is_vacant(&self) -> bool {
         self.members.is_empty()
             && self.leaving.is_empty()
             && self.conversation.as_ref().is_none_or(|conversation| conversation.is_quiet())
-    }
-
-    /// Whether dropping the room from memory loses nothing, its rate limit included.
-    pub fn is_idle(&self, now: UnixMs) -> bool {
-        self.is_vacant() && self.conversation.as_ref().is_none_or(|conversation| conversation.is_rested(now))
     }
 
     /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
@@ -208,11 +215,12 @@ impl Room {
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
             RoomInput::Post(post) => self.post(&mut turn, post)?,
             RoomInput::Overheard { event, except } => turn.publish(event, except),
-            RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how),
+            RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how)?,
             RoomInput::Alarm => {
                 self.armed = None;
-                self.expire(&mut turn);
+                self.expire(&mut turn)?;
             }
+            RoomInput::Awoken => self.interrupt_unfinished(&mut turn)?,
         }
         self.arm(&mut turn);
         Ok(())
@@ -251,11 +259,11 @@ impl Room {
             status: DEFAULT_STATUS.into(),
             socket: from.socket,
             since: turn.cx.now,
+            typing_until: None,
         });
         turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
         self.welcome(turn, from, &stored, join.resume.as_ref())?;
-        self.enter(turn, from.conn, &member);
-        Ok(())
+        self.enter(turn, from.conn, &member)
     }
 
     fn send(&mut self, turn: &mut Turn<'_>, from: &Caller, send: SendMessage) -> Result<(), SqlError> {
@@ -289,6 +297,9 @@ impl Room {
 
     fn post(&mut self, turn: &mut Turn<'_>, post: Post) -> Result<(), SqlError> {
         let stored = self.stored(turn, None)?;
+        if log::find_sent(turn.sql, stored.row, &post.user, &post.id)?.is_some() {
+            return Ok(());
+        }
         let message = Message {
             id: Message::id_of(&stored.epoch, self.last_seq.next()),
             room_id: self.id.clone(),
@@ -298,7 +309,7 @@ impl Room {
             user_name: post.user_name,
             role: post.role,
             socket_id: post.socket.as_str().into(),
-            client_message_id: None,
+            client_message_id: Some(post.id),
             attachments: None,
             timestamp: turn.cx.now,
         };
@@ -319,7 +330,7 @@ impl Room {
         stored: &Stored,
         seq: Seq,
         timestamp: UnixMs,
-        client_message_id: Option<crate::ids::ClientMessageId>,
+        client_message_id: Option<ClientMessageId>,
         duplicate: bool,
     ) -> Event {
         Event::MessageSent {

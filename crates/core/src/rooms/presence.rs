@@ -9,24 +9,32 @@ use crate::limits::{MEMBER_GRACE_MS, ROOM_USERS_EVERY_MS, ROOM_USERS_LISTED_MAX,
 use crate::protocol::command::Online;
 use crate::protocol::error::ClientError;
 use crate::protocol::event::{Event, RoomUser};
+use crate::store::{SqlError, departed};
 use crate::{Caller, Output};
 
 impl Room {
-    pub(super) fn enter(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: &Arc<Member>) {
+    pub(super) fn enter(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        member: &Arc<Member>,
+    ) -> Result<(), SqlError> {
         let known = self.members.insert(conn, member.clone());
         if let Some(known) = known {
+            self.typing.retain(|typing| typing.conn != conn);
             if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role)
             {
                 self.tell_users(turn);
             } else {
                 self.tell_users_to(turn, conn);
             }
-            return;
+            return Ok(());
         }
-        if let Some(back) = self.leaving.iter().position(|leaving| leaving.member.user == member.user) {
-            self.leaving.swap_remove(back);
+        let is_back = |leaving: &Leaving| leaving.member.user == member.user && leaving.until > turn.cx.now;
+        if let Some(back) = self.leaving.iter().position(is_back) {
+            departed::remove(turn.sql, self.leaving.swap_remove(back).row)?;
             self.tell_users_to(turn, conn);
-            return;
+            return Ok(());
         }
         let event = Event::UserJoined {
             room_id: self.id.clone(),
@@ -38,6 +46,7 @@ impl Room {
         };
         turn.publish(event, Some(conn));
         self.tell_users(turn);
+        Ok(())
     }
 
     pub(super) fn leave(&mut self, turn: &mut Turn<'_>, from: &Caller) {
@@ -47,24 +56,34 @@ impl Room {
         turn.reply(from, Event::LeftRoom { room_id: self.id.clone(), success: true });
     }
 
-    pub(super) fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, how: Farewell) {
+    pub(super) fn disconnect(
+        &mut self,
+        turn: &mut Turn<'_>,
+        conn: ConnId,
+        how: Farewell,
+    ) -> Result<(), SqlError> {
         let Some(member) = self.remove(turn, conn) else {
-            return;
+            return Ok(());
         };
-        match how {
-            Farewell::Clean => self.tell_left(turn, &member),
-            Farewell::Died => {
+        match (how, &self.stored) {
+            (Farewell::Died, Some(stored)) => {
                 let until = turn.cx.now.plus(MEMBER_GRACE_MS);
-                self.leaving.push(Leaving { member, until });
+                let row = departed::add(turn.sql, stored.row, &member, until)?;
+                self.leaving.push(Leaving { row, member, until });
             }
+            _ => self.tell_left(turn, &member),
         }
+        Ok(())
     }
 
     fn remove(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Option<Arc<Member>> {
         let member = self.members.remove(&conn)?;
         turn.out.push(Output::Dismiss { conn });
-        self.stop_typing(turn, conn, &member);
-        Some(member)
+        if self.typing.iter().any(|typing| typing.conn == conn) {
+            self.typing.retain(|typing| typing.conn != conn);
+            self.tell_typing(turn, conn, &member, false);
+        }
+        Some(Arc::new(Member { typing_until: None, ..Member::clone(&member) }))
     }
 
     fn tell_left(&mut self, turn: &mut Turn<'_>, member: &Member) {
@@ -87,7 +106,7 @@ impl Room {
     ) -> Result<(), ClientError> {
         let member = self.member(from)?.clone();
         if !is_typing {
-            self.stop_typing(turn, from.conn, &member);
+            self.stop_typing(turn, from.conn);
             return Ok(());
         }
         let until = turn.cx.now.plus(TYPING_TTL_MS);
@@ -95,15 +114,25 @@ impl Room {
             Some(typing) => typing.until = until,
             None => self.typing.push(Typing { conn: from.conn, until }),
         }
+        self.amend(turn, from.conn, Member { typing_until: Some(until), ..Member::clone(&member) });
         self.tell_typing(turn, from.conn, &member, true);
         Ok(())
     }
 
-    fn stop_typing(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: &Member) {
-        if let Some(at) = self.typing.iter().position(|typing| typing.conn == conn) {
+    fn stop_typing(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
+        let typing = self.typing.iter().position(|typing| typing.conn == conn);
+        if let Some((at, member)) = typing.zip(self.members.get(&conn).cloned()) {
             self.typing.swap_remove(at);
-            self.tell_typing(turn, conn, member, false);
+            self.amend(turn, conn, Member { typing_until: None, ..Member::clone(&member) });
+            self.tell_typing(turn, conn, &member, false);
         }
+    }
+
+    /// What is known of a member has changed; the host's copy follows.
+    fn amend(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: Member) {
+        let member = Arc::new(member);
+        turn.out.push(Output::Admit { conn, member: member.clone() });
+        self.members.insert(conn, member);
     }
 
     fn tell_typing(&self, turn: &mut Turn<'_>, conn: ConnId, member: &Member, is_typing: bool) {
@@ -118,12 +147,12 @@ impl Room {
 
     pub(super) fn set_status(&mut self, turn: &mut Turn<'_>, from: &Caller, online: Online) {
         let status: Arc<str> = online.status.into();
-        if let Some(member) = self.members.get_mut(&from.conn)
+        if let Some(member) = self.members.get(&from.conn)
             && member.user == online.user
             && member.status != status
         {
-            *member = Arc::new(Member { status: status.clone(), ..Member::clone(member) });
-            turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
+            let member = Member { status: status.clone(), ..Member::clone(member) };
+            self.amend(turn, from.conn, member);
             self.tell_users(turn);
         }
         let event = Event::UserPresence {
@@ -137,25 +166,25 @@ impl Room {
     }
 
     /// What was to end by now ends.
-    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
         let now = turn.cx.now;
         let typed_out: Vec<ConnId> =
             self.typing.iter().filter(|typing| typing.until <= now).map(|typing| typing.conn).collect();
         for conn in typed_out {
-            if let Some(member) = self.members.get(&conn).cloned() {
-                self.stop_typing(turn, conn, &member);
-            }
+            self.stop_typing(turn, conn);
         }
         let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|l| l.until <= now);
         self.leaving = leaving;
         let gone: Vec<Leaving> = gone;
-        for Leaving { member, .. } in gone {
+        for Leaving { row, member, .. } in gone {
+            departed::remove(turn.sql, row)?;
             self.tell_left(turn, &member);
         }
         if self.users_due {
             self.tell_users(turn);
         }
         self.flush_chunk(turn);
+        Ok(())
     }
 
     /// Tells everyone who is here, at once or, if that was just told, once for all changes until it may be told again.

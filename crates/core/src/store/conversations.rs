@@ -1,7 +1,11 @@
 //! What the AI remembers, and the answers that are being written.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Sql, SqlError, Value, first};
+use crate::access::rate;
 use crate::ai::model::{FinishReason, Speaker, Turn, Usage};
+use crate::ids::{RoomId, SocketId};
 use crate::time::UnixMs;
 
 /// Where a run stands in storage.
@@ -40,21 +44,50 @@ pub fn last_turns(sql: &mut dyn Sql, room: i64, limit: usize) -> Result<Vec<Turn
     Ok(turns)
 }
 
+/// Who waits for an answer, kept with it until it is there.
+#[derive(Serialize, Deserialize)]
+pub struct Asked {
+    pub run: u64,
+    pub conn: u64,
+    pub socket: SocketId,
+    pub reply_to: Option<Box<str>>,
+    pub streamed: bool,
+    /// Where the answer is published too.
+    pub room: Option<RoomId>,
+}
+
+/// A run whose end is not stored.
+pub struct Unfinished {
+    pub row: i64,
+    pub provider: String,
+    pub model: String,
+    pub asked: Asked,
+}
+
+/// Keeps what the conversation has used of its quota.
+pub fn note_asked(sql: &mut dyn Sql, room: i64, used: rate::Usage) -> Result<(), SqlError> {
+    sql.run("UPDATE room SET asked_us = ? WHERE id = ?", &[Value::Int(used.to_micros()), Value::Int(room)])
+}
+
+/// An answer is owed from here on.
 pub fn begin_run(
     sql: &mut dyn Sql,
     room: i64,
     (provider, model): (&str, &str),
+    asked: &Asked,
     now: UnixMs,
 ) -> Result<i64, SqlError> {
+    let asked = serde_json::to_string(asked).map_err(|error| SqlError(error.to_string()))?;
     let id = first(
         sql,
-        "INSERT INTO run (room, state, provider, model, started_at) VALUES (?, ?, ?, ?, ?) RETURNING id",
+        "INSERT INTO run (room, state, provider, model, started_at, asked) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
         &[
             Value::Int(room),
             Value::Int(RunState::Running as i64),
             Value::Text(provider),
             Value::Text(model),
             Value::Int(now.0),
+            Value::Text(&asked),
         ],
         |row| row.int(0),
     )?;
@@ -81,8 +114,27 @@ pub fn end_run(
     )
 }
 
+/// The runs that somebody may still be waiting for, in the order in which they were asked for.
+pub fn unfinished(sql: &mut dyn Sql, room: i64) -> Result<Vec<Unfinished>, SqlError> {
+    let mut found = Vec::new();
+    sql.query(
+        "SELECT id, provider, model, asked FROM run WHERE state = 0 AND room = ? ORDER BY id",
+        &[Value::Int(room)],
+        &mut |row| {
+            found.extend(serde_json::from_str(row.text(3)).ok().map(|asked| Unfinished {
+                row: row.int(0),
+                provider: row.text(1).into(),
+                model: row.text(2).into(),
+                asked,
+            }));
+        },
+    )?;
+    Ok(found)
+}
+
 /// A run lives in memory only: whatever is found unfinished when a store is opened died with its process.
-pub(super) fn interrupt_unfinished(sql: &mut dyn Sql, now: UnixMs) -> Result<(), SqlError> {
+/// For a host whose connections die with it: nobody is left to be told.
+pub fn interrupt_unfinished(sql: &mut dyn Sql, now: UnixMs) -> Result<(), SqlError> {
     sql.run(
         "UPDATE run SET state = 1, finish_reason = 'interrupted', ended_at = ? WHERE state = 0",
         &[Value::Int(now.0)],

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{Row, Sql, SqlError, Value, first};
+use crate::access::rate::Usage;
 use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
 use crate::rooms::message::Message;
 use crate::time::UnixMs;
@@ -21,18 +22,21 @@ pub struct RoomRow {
     pub epoch: Arc<str>,
     pub last_seq: Seq,
     pub live_agent: bool,
+    /// What the conversation has used of its quota.
+    pub asked: Usage,
 }
 
 pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, SqlError> {
     first(
         sql,
-        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id) FROM room WHERE name = ?",
+        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id), asked_us FROM room WHERE name = ?",
         &[Value::Text(name.as_str())],
         |row| RoomRow {
             id: row.int(0),
             epoch: row.text(1).into(),
             live_agent: row.int(2) != 0,
             last_seq: Seq(row.count(3)),
+            asked: Usage::of_micros(row.int(4)),
         },
     )
 }

@@ -3,7 +3,6 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::{Row, Sql, SqlError, Value};
-use crate::time::UnixMs;
 
 pub(crate) struct Memory {
     db: rusqlite::Connection,
@@ -15,7 +14,7 @@ impl Memory {
     #[allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
     pub(crate) fn new() -> Self {
         let mut store = Self { db: rusqlite::Connection::open_in_memory().unwrap(), broken: false };
-        super::open(&mut store, UnixMs(0)).unwrap();
+        super::open(&mut store).unwrap();
         store
     }
 

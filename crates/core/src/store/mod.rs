@@ -2,6 +2,7 @@
 //! statement stand in this module; a host brings the connection and the transaction around a turn.
 
 pub mod conversations;
+pub mod departed;
 pub mod log;
 mod schema;
 pub mod visitors;

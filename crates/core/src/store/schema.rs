@@ -6,7 +6,9 @@ use super::{Sql, SqlError, Value, first};
 ///
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const MIGRATIONS: &[&[&str]] = &[&[
+const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND];
+
+const FIRST: &[&str] = &[
     "CREATE TABLE room (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -83,11 +85,26 @@ const MIGRATIONS: &[&[&str]] = &[&[
     ) STRICT",
     "CREATE UNIQUE INDEX visitor_by_name ON visitor (domain, name)",
     "CREATE INDEX visitor_here ON visitor (domain) WHERE here <> 0",
-]];
+];
 
-/// Brings the tables up to date and closes what a crash left open. To be called once, inside a transaction, before
-/// anything else touches the store.
-pub fn open(sql: &mut dyn Sql, now: crate::time::UnixMs) -> Result<(), SqlError> {
+/// What a room needs to be rebuilt while its connections live on.
+const SECOND: &[&str] = &[
+    // `member` is rooms::Member as JSON.
+    "CREATE TABLE departed (
+        id INTEGER PRIMARY KEY,
+        room INTEGER NOT NULL,
+        member TEXT NOT NULL,
+        until INTEGER NOT NULL
+    ) STRICT",
+    "CREATE INDEX departed_by_room ON departed (room)",
+    // What the conversation has used of its quota: rate::Usage.
+    "ALTER TABLE room ADD COLUMN asked_us INTEGER NOT NULL DEFAULT 0",
+    // Who waits for the answer, as conversations::Asked in JSON.
+    "ALTER TABLE run ADD COLUMN asked TEXT",
+];
+
+/// Brings the tables up to date. To be called inside a transaction, before anything else touches the store.
+pub fn open(sql: &mut dyn Sql) -> Result<(), SqlError> {
     sql.run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT", &[])?;
     let version = first(sql, "SELECT max(version) FROM schema_version", &[], |row| row.count(0))?;
     let version = version.unwrap_or(0) as usize;
@@ -103,5 +120,5 @@ pub fn open(sql: &mut dyn Sql, now: crate::time::UnixMs) -> Result<(), SqlError>
         }
         sql.run("INSERT INTO schema_version (version) VALUES (?)", &[Value::Int(step as i64 + 1)])?;
     }
-    super::conversations::interrupt_unfinished(sql, now)
+    Ok(())
 }

@@ -1,9 +1,10 @@
 //! How many AI requests one address may make: the tap that would otherwise be open to strangers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use weeziq_core::access::address::subscriber;
 use weeziq_core::access::rate::{Quota, Usage};
 use weeziq_core::time::UnixMs;
 
@@ -27,14 +28,6 @@ impl AddressLimiter {
             used.retain(|_, usage| !usage.is_fresh(now));
         }
         used.entry(subscriber(address)).or_default().admit(now, self.quota)
-    }
-}
-
-/// A subscriber of IPv6 has at least a /64 to itself (RFC 6177), so the rest of the address says nothing.
-fn subscriber(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 => v4,
     }
 }
 

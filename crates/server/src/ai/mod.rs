@@ -7,40 +7,29 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
+use weeziq_core::access::secret::Secret;
+use weeziq_core::ai::asking::{
+    Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Endpoint, Patience, Piece, Progress, Providers,
+};
 use weeziq_core::ai::model::{ModelEvent, ModelFailure, ModelRequest, Provider, ProviderCall};
-use weeziq_core::ai::{demo, gemini, openai, status};
+use weeziq_core::ai::{demo, status};
 use weeziq_core::ids::{RoomId, RunId};
 use weeziq_core::rooms::RoomInput;
+use weeziq_core::time::UnixMs;
 
-use crate::settings::{Secret, Settings};
+use crate::settings::Settings;
 use crate::shard::mailbox::Shards;
 
 #[derive(Clone)]
 pub(crate) struct Asker {
     runtime: Handle,
     client: reqwest::Client,
-    openai: Endpoint,
-    google: Endpoint,
-    first_token: Duration,
-    total: Duration,
+    providers: Providers,
+    patience: Patience,
+    /// What instants are counted from.
+    epoch: Instant,
 }
-
-#[derive(Clone)]
-struct Endpoint {
-    base_url: String,
-    key: Option<Secret>,
-}
-
-/// A failure before the first token is tried again; a time-out has cost so much already that it counts for two.
-const ATTEMPTS: u32 = 3;
-const BACK_OFF: Duration = Duration::from_millis(250);
-/// What a provider may ask us to wait; it is the visitor who waits.
-const RETRY_AFTER_MS_MAX: u64 = 5_000;
-/// An error's body is read that far.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
-/// The demo's pace: about that of a fast model.
-const DEMO_WORD: Duration = Duration::from_millis(30);
 
 impl Asker {
     pub(crate) fn new(runtime: Handle, settings: &Settings) -> Result<Self, String> {
@@ -50,25 +39,25 @@ impl Asker {
             .redirect(reqwest::redirect::Policy::none()) // a redirect would carry the key elsewhere
             .build()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-        let endpoint = |url: &Option<String>, default: &str, key: &Option<Secret>| Endpoint {
-            base_url: url.clone().filter(|url| !url.is_empty()).unwrap_or_else(|| default.into()),
-            key: key.clone().filter(|key| !key.reveal().is_empty()),
+        let endpoint = |url: &Option<String>, default, key: &Option<Secret>| {
+            Endpoint::new(url.as_deref(), default, key.clone())
         };
         Ok(Self {
             runtime,
             client,
-            openai: endpoint(
-                &settings.openai_base_url,
-                "https://api.openai.com/v1",
-                &settings.openai_api_key,
-            ),
-            google: endpoint(
-                &settings.google_ai_base_url,
-                "https://generativelanguage.googleapis.com",
-                &settings.google_ai_api_key,
-            ),
-            first_token: Duration::from_millis(settings.ai_first_token_ms),
-            total: Duration::from_millis(settings.ai_total_ms),
+            providers: Providers {
+                openai: endpoint(&settings.openai_base_url, Providers::OPENAI_URL, &settings.openai_api_key),
+                google: endpoint(
+                    &settings.google_ai_base_url,
+                    Providers::GOOGLE_URL,
+                    &settings.google_ai_api_key,
+                ),
+            },
+            patience: Patience {
+                first_token_ms: settings.ai_first_token_ms as i64,
+                total_ms: settings.ai_total_ms as i64,
+            },
+            epoch: Instant::now(),
         })
     }
 
@@ -86,26 +75,18 @@ impl Asker {
     }
 
     async fn ask_provider(&self, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
-        let end = Instant::now() + self.total;
-        let mut attempt = 0;
+        let mut attempts = Attempts::begin(self.patience, self.now());
         loop {
-            let failure = match self.attempt(request, end, &tell).await {
-                Ok(()) => return,
-                Err(failure) => failure,
+            let Err(failure) = self.attempt(request, &attempts, &tell).await else {
+                return;
             };
-            tracing::warn!(
-                provider = request.provider.as_str(),
-                model = request.model,
-                ?failure,
-                attempt,
-                "a model did not answer"
-            );
-            attempt += if failure == ModelFailure::Timeout { 2 } else { 1 };
-            let wait = back_off(&failure, attempt);
-            if !failure.is_transient() || attempt >= ATTEMPTS || Instant::now() + wait >= end {
-                return tell(ModelEvent::Failed(failure));
+            let (provider, model) = (request.provider.as_str(), &request.model);
+            tracing::warn!(provider, model, ?failure, "a model did not answer");
+            let jitter = getrandom::u32().unwrap_or_default();
+            match attempts.again_after(&failure, self.now(), jitter) {
+                Some(ms) => sleep(Duration::from_millis(ms)).await,
+                None => return tell(ModelEvent::Failed(failure)),
             }
-            sleep(wait).await;
         }
     }
 
@@ -113,46 +94,23 @@ impl Asker {
     async fn attempt(
         &self,
         request: &ModelRequest,
-        end: Instant,
+        attempts: &Attempts,
         tell: impl Fn(ModelEvent),
     ) -> Result<(), ModelFailure> {
-        let first_token = (Instant::now() + self.first_token).min(end);
-        let (call, mut decoder) = self.call(request);
-        let mut response = within(first_token, self.send(call)).await??;
-        let mut deadline = first_token;
-        let mut has_begun = false;
-        let mut events = Vec::new();
+        let first_token = attempts.first_token_by(self.now());
+        let (call, mut reading) = self.providers.call(request);
+        let mut response = self.within(first_token, self.send(call)).await??;
         loop {
-            let chunk = within(deadline, response.chunk()).await;
-            let broken = match chunk {
-                Ok(Ok(Some(bytes))) => {
-                    decoder.push(&bytes, &mut events);
-                    None
-                }
-                Ok(Ok(None)) => {
-                    decoder.end(&mut events);
-                    None
-                }
-                Ok(Err(_)) if has_begun => Some(ModelFailure::Incomplete),
-                Ok(Err(_)) => Some(ModelFailure::Unavailable),
-                Err(timeout) => Some(timeout),
+            let deadline = if reading.has_begun() { attempts.end() } else { first_token };
+            let read = self.within(deadline, response.chunk()).await;
+            let piece = match &read {
+                Ok(Ok(Some(bytes))) => Piece::Bytes(bytes),
+                Ok(Ok(None)) => Piece::End,
+                Ok(Err(_)) => Piece::Broken(ModelFailure::Unavailable),
+                Err(timeout) => Piece::Broken(timeout.clone()),
             };
-            events.extend(broken.map(ModelEvent::Failed));
-            for event in events.drain(..) {
-                match event {
-                    ModelEvent::Failed(failure) if !has_begun => return Err(failure),
-                    event => {
-                        has_begun |= matches!(event, ModelEvent::Delta(_) | ModelEvent::Finished(_));
-                        let is_terminal = event.is_terminal();
-                        tell(event);
-                        if is_terminal {
-                            return Ok(());
-                        }
-                    }
-                }
-            }
-            if has_begun {
-                deadline = end;
+            if reading.take(piece, &tell)? == Progress::Over {
+                return Ok(());
             }
         }
     }
@@ -178,55 +136,20 @@ impl Asker {
         Err(status::failure(response.status().as_u16(), retry_after.as_deref(), &body))
     }
 
-    fn call(&self, request: &ModelRequest) -> (ProviderCall, Decoder) {
-        let key = |endpoint: &Endpoint| endpoint.key.as_ref().map(|key| key.reveal().to_owned());
-        if request.provider == Provider::Google {
-            let call = gemini::call(&self.google.base_url, key(&self.google).as_deref(), request);
-            return (call, Decoder::Google(gemini::Decoder::default()));
-        }
-        let call = openai::call(&self.openai.base_url, key(&self.openai).as_deref(), request);
-        (call, Decoder::OpenAi(openai::Decoder::default()))
-    }
-}
-
-enum Decoder {
-    OpenAi(openai::Decoder),
-    Google(gemini::Decoder),
-}
-
-impl Decoder {
-    fn push(&mut self, bytes: &[u8], out: &mut Vec<ModelEvent>) {
-        match self {
-            Self::OpenAi(decoder) => decoder.push(bytes, out),
-            Self::Google(decoder) => decoder.push(bytes, out),
-        }
+    fn now(&self) -> UnixMs {
+        UnixMs(self.epoch.elapsed().as_millis() as i64)
     }
 
-    fn end(&mut self, out: &mut Vec<ModelEvent>) {
-        match self {
-            Self::OpenAi(decoder) => decoder.end(out),
-            Self::Google(decoder) => decoder.end(out),
-        }
+    async fn within<T>(&self, deadline: UnixMs, work: impl Future<Output = T>) -> Result<T, ModelFailure> {
+        let left = Duration::from_millis(deadline.since(self.now()).max(0) as u64);
+        timeout(left, work).await.map_err(|_| ModelFailure::Timeout)
     }
-}
-
-async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, ModelFailure> {
-    timeout_at(deadline, work).await.map_err(|_| ModelFailure::Timeout)
-}
-
-/// Twice as long each time, and never the same for all who failed together.
-fn back_off(failure: &ModelFailure, attempt: u32) -> Duration {
-    if let ModelFailure::Overloaded { retry_after_ms: Some(ms) } = failure {
-        return Duration::from_millis((*ms).min(RETRY_AFTER_MS_MAX));
-    }
-    let jitter = getrandom::u32().unwrap_or_default() % 100;
-    BACK_OFF * 2u32.saturating_pow(attempt.saturating_sub(1)) * (50 + jitter) / 100
 }
 
 async fn say_demo(request: &ModelRequest, tell: impl Fn(ModelEvent)) {
     for piece in demo::pieces(&demo::answer(request)) {
         tell(ModelEvent::Delta(piece.into()));
-        sleep(DEMO_WORD).await;
+        sleep(Duration::from_millis(DEMO_WORD_MS)).await;
     }
     tell(ModelEvent::Finished(weeziq_core::ai::model::FinishReason::Stop));
 }

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
+use weeziq_core::protocol::http;
 
 pub(super) struct Refused(pub(super) ClientError);
 
@@ -17,15 +17,14 @@ impl From<ClientError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(error) = self;
-        let mut body = json!({ "error": error.message, "code": error.code });
-        if let (Some(ms), Some(body)) = (error.retry_after_ms, body.as_object_mut()) {
-            body.insert("retryAfterMs".into(), ms.into());
+        if error.code == ErrorCode::Internal {
+            tracing::error!("a shard answered with an event that the route does not know");
         }
         let status =
             StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, Json(body)).into_response();
-        if let Some(ms) = error.retry_after_ms {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+        let mut response = (status, Json(http::refusal(&error))).into_response();
+        if let Some(seconds) = http::retry_after_seconds(&error) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -27,6 +27,7 @@ use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::Command;
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::event::Event;
+use weeziq_core::protocol::http;
 
 use crate::shard::mailbox::{Message, Shards};
 use crate::shard::{Environment, wall_clock};
@@ -79,15 +80,9 @@ async fn root(State(app): State<App>, request: Request) -> Response {
     if crate::websocket::handshake::is_upgrade(request.headers()) {
         return upgrade::web_socket(State(app), request).await;
     }
-    let mut response = match accepts(request.headers(), "text/html") {
+    let mut response = match http::accepts(accepted(request.headers()), "text/html") {
         true => pages::start(),
-        false => Json(json!({
-            "status": "ok",
-            "message": "WeeziQ is running",
-            "timestamp": wall_clock(),
-            "version": env!("CARGO_PKG_VERSION"),
-        }))
-        .into_response(),
+        false => Json(http::status(env!("CARGO_PKG_VERSION"), wall_clock())).into_response(),
     };
     response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept"));
     response
@@ -119,17 +114,6 @@ impl App {
         receiver
     }
 
-    /// The single answer to a question.
-    async fn answer(&self, shard: usize, command: Command) -> Result<Event, Refused> {
-        match self.ask(shard, command).recv().await {
-            Some(Event::Error { code, message, retry_after_ms, .. }) => {
-                Err(Refused(ClientError { code, message: String::from(message).into(), retry_after_ms }))
-            }
-            Some(event) => Ok(event),
-            None => Err(Refused(ClientError::unavailable())),
-        }
-    }
-
     /// The visitor's own address: the last one in the chain that is no proxy of ours.
     fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
@@ -151,11 +135,8 @@ fn socket_id() -> SocketId {
     SocketId::from_entropy(u128::from_ne_bytes(bytes))
 }
 
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    let accepted = headers.get_all("accept").iter().filter_map(|value| value.to_str().ok());
-    accepted
-        .flat_map(|value| value.split(','))
-        .any(|item| item.split(';').next().is_some_and(|it| it.trim() == kind))
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok())
 }
 
 /// A body of JSON text, at most as large as a frame.
@@ -187,11 +168,4 @@ async fn whole_text(mut body: Body) -> Result<String, Refused> {
 
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key("access-control-request-method")
-}
-
-/// A reply that should have been another kind of event: our own mistake.
-fn unexpected() -> Response {
-    tracing::error!("a shard answered with an event that the route does not know");
-    let error = ClientError::new(ErrorCode::Internal, "this should not have happened; it is in the log");
-    (StatusCode::INTERNAL_SERVER_ERROR, Refused(error)).into_response()
 }

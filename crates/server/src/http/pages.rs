@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use weeziq_core::protocol::http::PAGE_POLICY;
 
 use super::App;
 
@@ -35,10 +36,6 @@ const ASSETS: &[Page] = &[
     page!("/watch.js", SCRIPT),
 ];
 
-/// Everything comes from here, and nothing is inline.
-const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
-                      form-action 'none'; frame-ancestors 'none'";
-
 pub(super) fn routes() -> Router<App> {
     let route =
         |router: Router<App>, page: &'static Page| router.route(page.path, get(async || page.respond()));
@@ -53,7 +50,7 @@ impl Page {
     fn respond(&self) -> Response {
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
-            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY)),
             (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
         ];

@@ -38,7 +38,7 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
         Err(error) => return Refused(error).into_response(),
     };
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
-        return super::unexpected();
+        return Refused(ClientError::internal()).into_response();
     };
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent =

@@ -27,6 +27,7 @@ use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
+use weeziq_core::store::conversations::interrupt_unfinished;
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
@@ -121,7 +122,8 @@ impl Foundation {
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| format!("no waker: {error}"))?;
         let (mailbox, inbox) = Mailbox::new(waker);
         let mut store = Store::open(&database).map_err(|error| format!("{shown}: {error}"))?;
-        weeziq_core::store::open(&mut store, wall_clock())
+        weeziq_core::store::open(&mut store)
+            .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
             .and_then(|()| store.commit())
             .map_err(|error| format!("{shown}: {error}"))?;
         Ok(Self { mailbox, inbox, poll, store, database })

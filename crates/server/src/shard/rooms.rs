@@ -309,10 +309,9 @@ impl Shard {
             return;
         };
         let is_vacant = room.audience.seats.is_empty() && room.room.as_ref().is_none_or(Room::is_vacant);
-        let is_idle = room.room.as_ref().is_none_or(|room| room.is_idle(now));
         room.is_idling = is_vacant;
         // A sync under way may still hold outputs for this slot.
-        if is_vacant && is_idle && !self.gate.is_syncing() {
+        if is_vacant && !self.gate.is_syncing() {
             self.room_slots.remove(&room.id);
             self.rooms.remove(slot);
         } else if is_vacant {

@@ -1,0 +1,153 @@
+//! The same protocol over HTTP: what bodies, statuses and headers say, for a host that brings the server.
+
+use serde_json::{Value, json};
+
+use super::error::{ClientError, ErrorCode};
+use super::event::Event;
+use crate::time::UnixMs;
+
+/// The content security policy of the pages: everything comes from here, and nothing is inline.
+pub const PAGE_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; \
+                               form-action 'none'; frame-ancestors 'none'";
+
+/// For a page of an origin that is allowed, beside the origin itself. A browser may keep a preflight's answer for two
+/// hours at most, which is Chromium's own limit.
+pub const CORS_HEADERS: [(&str, &str); 4] = [
+    ("access-control-allow-credentials", "true"),
+    ("access-control-allow-methods", "GET, POST, PUT, DELETE, OPTIONS"),
+    ("access-control-allow-headers", "Content-Type, Authorization"),
+    ("access-control-max-age", "7200"),
+];
+
+/// How an answer is sent while it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamAs {
+    /// The raw text.
+    PlainText,
+    /// `chunk` and `complete`, with the socket's frames as data.
+    ServerSentEvents,
+}
+
+/// `GET /` for machines.
+pub fn status(version: &str, now: UnixMs) -> Value {
+    json!({ "status": "ok", "message": "WeeziQ is running", "timestamp": now, "version": version })
+}
+
+/// `{error, code, retryAfterMs?}`.
+pub fn refusal(error: &ClientError) -> Value {
+    let mut body = json!({ "error": error.message, "code": error.code });
+    if let (Some(ms), Some(body)) = (error.retry_after_ms, body.as_object_mut()) {
+        body.insert("retryAfterMs".into(), ms.into());
+    }
+    body
+}
+
+/// The value of `Retry-After`.
+pub fn retry_after_seconds(error: &ClientError) -> Option<u64> {
+    error.retry_after_ms.map(|ms| ms.div_ceil(1_000))
+}
+
+/// The body that answers a request whose reply is one event.
+pub fn body(reply: Event) -> Result<Value, ClientError> {
+    Ok(match reply {
+        Event::AiResponse(response) => {
+            let message = String::from(response.message.clone());
+            let mut body = serde_json::to_value(response).unwrap_or_default();
+            if let Some(body) = body.as_object_mut() {
+                body.insert("response".into(), message.into());
+            }
+            body
+        }
+        Event::VisitorJoinedDomain { visitor, active_count, total, .. } => json!({
+            "success": true,
+            "visitor": visitor,
+            "domainStats": { "activeVisitors": active_count, "totalVisitors": total },
+        }),
+        Event::VisitorActivity { timestamp, .. } => json!({ "success": true, "lastActivity": timestamp }),
+        Event::VisitorLeftDomain { was_here: false, visitor_id, domain_id, .. } => {
+            let why = format!("visitorId {visitor_id} is not on {domain_id}");
+            return Err(ClientError::new(ErrorCode::NotFound, why));
+        }
+        Event::VisitorLeftDomain { active_count, total, .. } => json!({
+            "success": true,
+            "domainStats": { "activeVisitors": active_count, "totalVisitors": total },
+        }),
+        Event::DomainStats { active_visitors, total_visitors, visitors, .. } => json!({
+            "activeVisitors": active_visitors,
+            "totalVisitors": total_visitors,
+            "visitors": visitors,
+        }),
+        Event::AllDomainStats { stats, timestamp } => json!({ "stats": stats, "timestamp": timestamp }),
+        event => return Err(error_of(event)),
+    })
+}
+
+/// The error that an event stands for. One that is none has come where it has no place: our own mistake.
+pub fn error_of(event: Event) -> ClientError {
+    match event {
+        Event::Error { code, message, retry_after_ms, .. } => {
+            ClientError { code, message: String::from(message).into(), retry_after_ms }
+        }
+        _ => ClientError::internal(),
+    }
+}
+
+impl StreamAs {
+    /// As the request's `Accept` asks for it.
+    pub fn accepted<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+        if accepts(accept, "text/event-stream") { Self::ServerSentEvents } else { Self::PlainText }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::PlainText => "text/plain; charset=utf-8",
+            Self::ServerSentEvents => "text/event-stream",
+        }
+    }
+
+    /// What an event adds to the body. `has_text`: whether the reader has been given any text yet, because an answer
+    /// that failed at once is its fallback sentence.
+    pub fn encode(self, event: &Event, has_text: bool) -> Option<Vec<u8>> {
+        match (self, event) {
+            (Self::PlainText, Event::AiStreamChunk { chunk, .. }) => Some(chunk.as_bytes().to_vec()),
+            (Self::PlainText, Event::AiStreamComplete(complete))
+                if !has_text && !complete.full_response.is_empty() =>
+            {
+                Some(complete.full_response.as_bytes().to_vec())
+            }
+            (Self::ServerSentEvents, Event::AiStreamChunk { .. }) => Some(record("chunk", event)),
+            (Self::ServerSentEvents, Event::AiStreamComplete(_)) => Some(record("complete", event)),
+            _ => None,
+        }
+    }
+}
+
+fn record(name: &str, event: &Event) -> Vec<u8> {
+    let mut bytes = format!("event: {name}\ndata: ").into_bytes();
+    event.encode(None, &mut bytes);
+    bytes.extend_from_slice(b"\n\n");
+    bytes
+}
+
+/// Whether one of the `Accept` headers names this media type.
+pub fn accepts<'a>(mut accept: impl Iterator<Item = &'a str>, kind: &str) -> bool {
+    accept.any(|value| value.split(',').any(|it| it.split(';').next().is_some_and(|it| it.trim() == kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_are_found_among_others() {
+        let accept = || ["text/html;q=0.9, */*", "text/event-stream"].into_iter();
+        assert!(accepts(accept(), "text/html"));
+        assert_eq!(StreamAs::accepted(accept()), StreamAs::ServerSentEvents);
+        assert_eq!(StreamAs::accepted(["text/*"].into_iter()), StreamAs::PlainText);
+    }
+
+    #[test]
+    fn an_event_without_a_place_is_our_mistake() {
+        assert_eq!(body(Event::Pong), Err(ClientError::internal()));
+    }
+}

@@ -1,0 +1,136 @@
+//! Asking models with the platform's `fetch`: the core's attempts and codecs, with timers and streams of the Worker.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use js_sys::JsString;
+use wasm_bindgen::JsValue;
+use weeziq_core::ai::asking::{Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Piece, Progress};
+use weeziq_core::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Provider, ProviderCall};
+use weeziq_core::ai::{demo, status};
+use weeziq_core::time::UnixMs;
+use worker::{
+    AbortController, AbortSignal, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect,
+    Response, console_warn,
+};
+
+use crate::clock::{Clock, entropy};
+use crate::settings::Settings;
+
+/// Asks, and tells what the model says until it has ended. Dropping the future drops the upstream request.
+pub(crate) async fn ask(settings: &Settings, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+    match request.provider {
+        Provider::Demo => say_demo(request, tell).await,
+        Provider::OpenAi | Provider::Google => ask_provider(settings, request, tell).await,
+    }
+}
+
+async fn ask_provider(settings: &Settings, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+    let clock = Clock::default();
+    let mut attempts = Attempts::begin(settings.patience, clock.now());
+    loop {
+        let Err(failure) = attempt(settings, request, &attempts, &clock, &tell).await else {
+            return;
+        };
+        console_warn!("{} {} did not answer: {failure:?}", request.provider.as_str(), request.model);
+        match attempts.again_after(&failure, clock.now(), entropy() as u32) {
+            Some(ms) => Delay::from(Duration::from_millis(ms)).await,
+            None => return tell(ModelEvent::Failed(failure)),
+        }
+    }
+}
+
+/// One request. An error means that nothing of an answer has been told.
+async fn attempt(
+    settings: &Settings,
+    request: &ModelRequest,
+    attempts: &Attempts,
+    clock: &Clock,
+    tell: impl Fn(ModelEvent),
+) -> Result<(), ModelFailure> {
+    let upstream = Upstream::default();
+    let first_token = attempts.first_token_by(clock.now());
+    let (call, mut reading) = settings.providers.call(request);
+    let sent = send(call, upstream.0.signal());
+    let mut response = within(first_token, clock, sent).await??;
+    let mut body = response.stream().map_err(|_| ModelFailure::Unavailable)?;
+    loop {
+        let deadline = if reading.has_begun() { attempts.end() } else { first_token };
+        let read = within(deadline, clock, body.next()).await;
+        let piece = match &read {
+            Ok(Some(Ok(bytes))) => Piece::Bytes(bytes),
+            Ok(None) => Piece::End,
+            Ok(Some(Err(_))) => Piece::Broken(ModelFailure::Unavailable),
+            Err(timeout) => Piece::Broken(timeout.clone()),
+        };
+        if reading.take(piece, &tell)? == Progress::Over {
+            return Ok(());
+        }
+    }
+}
+
+/// Aborts the request when it is dropped: after its end that does nothing.
+#[derive(Default)]
+struct Upstream(AbortController);
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).abort();
+    }
+}
+
+async fn send(call: ProviderCall, signal: AbortSignal) -> Result<Response, ModelFailure> {
+    let request = request_of(call).map_err(|_| ModelFailure::Unavailable)?;
+    let mut response =
+        Fetch::Request(request).send_with_signal(&signal).await.map_err(|_| ModelFailure::Unavailable)?;
+    let status = response.status_code();
+    if (200..300).contains(&status) {
+        return Ok(response);
+    }
+    let retry_after = response.headers().get("retry-after").ok().flatten();
+    let mut read = Vec::new();
+    if let Ok(mut body) = response.stream() {
+        while let Some(Ok(bytes)) = body.next().await {
+            read.extend_from_slice(&bytes);
+            if read.len() > ERROR_BYTES_MAX {
+                break;
+            }
+        }
+    }
+    Err(status::failure(status, retry_after.as_deref(), &read))
+}
+
+fn request_of(call: ProviderCall) -> worker::Result<Request> {
+    let headers = Headers::new();
+    for (name, value) in &call.headers {
+        headers.set(name, value)?;
+    }
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post)
+        .with_headers(headers)
+        .with_redirect(RequestRedirect::Manual) // a redirect would carry the key elsewhere
+        .with_body(Some(JsValue::from(JsString::from(call.body))));
+    Request::new_with_init(&call.url, &init)
+}
+
+async fn within<T>(
+    deadline: UnixMs,
+    clock: &Clock,
+    work: impl Future<Output = T>,
+) -> Result<T, ModelFailure> {
+    let left = Duration::from_millis(deadline.since(clock.now()).max(0) as u64);
+    match select(pin!(work), pin!(Delay::from(left))).await {
+        Either::Left((done, _)) => Ok(done),
+        Either::Right(_) => Err(ModelFailure::Timeout),
+    }
+}
+
+async fn say_demo(request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+    for piece in demo::pieces(&demo::answer(request)) {
+        tell(ModelEvent::Delta(piece.into()));
+        Delay::from(Duration::from_millis(DEMO_WORD_MS)).await;
+    }
+    tell(ModelEvent::Finished(FinishReason::Stop));
+}

@@ -1,0 +1,255 @@
+//! HTTP: the routes, and what holds for all of them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use futures_util::StreamExt;
+use weeziq_core::ids::{DomainId, ID_RULE, RoomId};
+use weeziq_core::limits::FRAME_BYTES_MAX;
+use weeziq_core::protocol::command::body;
+use weeziq_core::protocol::error::{ClientError, ErrorCode};
+use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
+use worker::{Env, Headers, Method, Request, Response, Result, console_error};
+
+use crate::clock::{Clock, socket_id};
+use crate::places::{Place, admit};
+use crate::reply;
+use crate::settings::Settings;
+use crate::upgrade::{address_of, is_upgrade, web_socket};
+
+/// What a route comes to: a response, or a refusal of the client's.
+type Answer = Result<std::result::Result<Response, ClientError>>;
+
+thread_local! {
+    /// Read once an isolate: a change of a var is a new deployment, which is a new isolate.
+    static SETTINGS: RefCell<Option<Rc<Settings>>> = const { RefCell::new(None) };
+}
+
+/// A body that is too large is read that far all the same: whoever is still writing would not see the refusal.
+const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
+    let settings = match settings(&env) {
+        Ok(settings) => settings,
+        Err(why) => {
+            console_error!("{why}");
+            return reply::refusal(&ClientError::internal());
+        }
+    };
+    let origin = request.headers().get("origin")?;
+    let host = request.headers().get("host")?;
+    if !settings.origins.allow(origin.as_deref(), host.as_deref()) {
+        let error =
+            ClientError::new(ErrorCode::Forbidden, "this origin is not allowed; add it to ALLOWED_ORIGINS");
+        return with_headers(reply::refusal(&error)?, |headers| headers.append("vary", "Origin"));
+    }
+    if request.method() == Method::Options && request.headers().has("access-control-request-method")? {
+        return allow(Response::empty()?.with_status(204), origin.as_deref());
+    }
+    let response = match route(request, env, settings).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => reply::refusal(&error)?,
+        Err(error) => {
+            console_error!("a request failed: {error}");
+            reply::refusal(&ClientError::internal())?
+        }
+    };
+    // The headers of an upgrade are the platform's.
+    if response.status_code() == 101 { Ok(response) } else { allow(response, origin.as_deref()) }
+}
+
+fn settings(env: &Env) -> std::result::Result<Rc<Settings>, String> {
+    if let Some(settings) = SETTINGS.with_borrow(Clone::clone) {
+        return Ok(settings);
+    }
+    let settings = Rc::new(Settings::read(env)?);
+    SETTINGS.set(Some(settings.clone()));
+    Ok(settings)
+}
+
+async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer {
+    let path = request.path();
+    match (request.method(), path.as_str()) {
+        (Method::Get, "/ws") => web_socket(&request, env, settings).await.map(Ok),
+        (Method::Get, "/") if is_upgrade(&request) => web_socket(&request, env, settings).await.map(Ok),
+        (Method::Get | Method::Head, "/") => root(request, &env).await.map(Ok),
+        (Method::Get, "/healthz") => reply::json(&serde_json::json!({ "status": "ok" })).map(Ok),
+        (Method::Get, "/readyz") => ready(&env).await,
+        (Method::Post, "/ai/chat") => question(&mut request, &env, &settings, crate::room::WHOLE).await,
+        (Method::Post, "/ai/stream") => {
+            let form = match StreamAs::accepted(accept(&request).iter().map(String::as_str)) {
+                StreamAs::PlainText => crate::room::TEXT,
+                StreamAs::ServerSentEvents => crate::room::EVENTS,
+            };
+            question(&mut request, &env, &settings, form).await
+        }
+        (Method::Post, "/visitors/add") => visit(&mut request, &env, "visitor-joined-domain").await,
+        (Method::Post, "/visitors/activity") => visit(&mut request, &env, "visitor-activity").await,
+        (Method::Post, "/visitors/remove") => visit(&mut request, &env, "visitor-left-domain").await,
+        (Method::Get, "/stats/domains") => Place::Directory.get(&env, "/domains").await.map(Ok),
+        (Method::Get, path) if path.starts_with("/stats/domain/") => stats(&env, path).await,
+        #[cfg(feature = "panic-route")]
+        (Method::Post, "/panic") => panic!("asked to"),
+        #[cfg(feature = "panic-route")]
+        (Method::Post, path) if path.starts_with("/panic/") => {
+            Place::Room(RoomId::known(path.trim_start_matches("/panic/"))).get(&env, "/panic").await.map(Ok)
+        }
+        (Method::Get | Method::Head, _) => page(request, &env).await,
+        (method, path) if is_known(path) => {
+            let error = ClientError::invalid(method.as_ref(), &format!("is not a method of {path}"));
+            Ok(Ok(reply::refusal(&error)?.with_status(405)))
+        }
+        (_, path) => Ok(Err(nothing_at(path))),
+    }
+}
+
+/// Machines get JSON, browsers the start page.
+async fn root(request: Request, env: &Env) -> Result<Response> {
+    let response = if http::accepts(accept(&request).iter().map(String::as_str), "text/html") {
+        asset(request, env).await?
+    } else {
+        reply::json(&http::status(env!("CARGO_PKG_VERSION"), Clock::default().now()))?
+    };
+    with_headers(response, |headers| headers.append("vary", "Accept"))
+}
+
+async fn page(request: Request, env: &Env) -> Answer {
+    let path = request.path();
+    if is_known(&path) {
+        let error = ClientError::invalid("GET", &format!("is not a method of {path}"));
+        return Ok(Ok(reply::refusal(&error)?.with_status(405)));
+    }
+    let response = asset(request, env).await?;
+    Ok(if response.status_code() == 404 { Err(nothing_at(&path)) } else { Ok(response) })
+}
+
+async fn asset(request: Request, env: &Env) -> Result<Response> {
+    let response = env.assets("ASSETS")?.fetch_request(request).await?;
+    with_headers(response, |headers| {
+        headers.set("content-security-policy", PAGE_POLICY)?;
+        headers.set("x-content-type-options", "nosniff")?;
+        headers.set("cache-control", "no-cache")
+    })
+}
+
+/// The directory has to answer, and with it the objects' storage.
+async fn ready(env: &Env) -> Answer {
+    let response = Place::Directory.get(env, "/domains").await;
+    match response.map(|response| response.status_code()) {
+        Ok(200) => reply::json(&serde_json::json!({ "status": "ready" })).map(Ok),
+        _ => Ok(Err(ClientError::unavailable())),
+    }
+}
+
+async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted: &str) -> Answer {
+    let text = match text(request).await? {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(error)),
+    };
+    let conversation = match body::ask(&text, wanted != crate::room::WHOLE) {
+        Ok((conversation, _)) => conversation,
+        Err(error) => return Ok(Err(error)),
+    };
+    let quota = settings.ai_per_address.count;
+    if quota > 0
+        && let Err(ms) = admit(env, &address_of(request), &quota.to_string()).await?
+    {
+        return Ok(Err(ClientError::rate_limited("AI requests from this address", ms)));
+    }
+    let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
+    Place::Room(conversation).post(env, &format!("/ask?{wanted}"), &text).await.map(Ok)
+}
+
+async fn visit(request: &mut Request, env: &Env, kind: &str) -> Answer {
+    let text = match text(request).await? {
+        Ok(text) => text,
+        Err(error) => return Ok(Err(error)),
+    };
+    match body::visitors(kind, &text) {
+        Ok((domain, _)) => Place::Domain(domain).post(env, &format!("/visitors/{kind}"), &text).await.map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+async fn stats(env: &Env, path: &str) -> Answer {
+    let name = path.trim_start_matches("/stats/domain/");
+    let name = js_sys::decode_uri_component(name).ok().and_then(|name| name.as_string()).unwrap_or_default();
+    if name.contains('/') && !path.contains("%2F") && !path.contains("%2f") {
+        return Ok(Err(nothing_at(path)));
+    }
+    match DomainId::parse(&name) {
+        Some(domain) => Place::Domain(domain).get(env, "/visitors/stats").await.map(Ok),
+        None => Ok(Err(ClientError::invalid("domainId", ID_RULE))),
+    }
+}
+
+/// A body of JSON text, at most as large as a frame.
+async fn text(request: &mut Request) -> Result<std::result::Result<String, ClientError>> {
+    let (mut bytes, mut len) = (Vec::new(), 0);
+    // A request without a body has no stream, and an empty body is refused where it is parsed.
+    if let Ok(mut body) = request.stream() {
+        while let Some(piece) = body.next().await {
+            let Ok(piece) = piece else {
+                return Ok(Err(ClientError::new(ErrorCode::InvalidJson, "the body broke off")));
+            };
+            len += piece.len();
+            if len <= FRAME_BYTES_MAX {
+                bytes.extend_from_slice(&piece);
+            } else if len > DRAINED_BYTES_MAX {
+                break;
+            }
+        }
+    }
+    if len > FRAME_BYTES_MAX {
+        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+        return Ok(Err(ClientError::new(ErrorCode::TooLarge, why)));
+    }
+    let text = String::from_utf8(bytes);
+    Ok(text.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8")))
+}
+
+fn accept(request: &Request) -> Vec<String> {
+    request.headers().get("accept").ok().flatten().into_iter().collect()
+}
+
+/// Routes that exist, for methods that they do not have.
+fn is_known(path: &str) -> bool {
+    let known = [
+        "/",
+        "/ws",
+        "/healthz",
+        "/readyz",
+        "/ai/chat",
+        "/ai/stream",
+        "/visitors/add",
+        "/visitors/activity",
+        "/visitors/remove",
+        "/stats/domains",
+    ];
+    known.contains(&path) || path.starts_with("/stats/domain/")
+}
+
+fn nothing_at(path: &str) -> ClientError {
+    ClientError::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
+}
+
+/// For a page that may read it.
+fn allow(response: Response, origin: Option<&str>) -> Result<Response> {
+    let Some(origin) = origin else { return Ok(response) };
+    with_headers(response, |headers| {
+        headers.set("access-control-allow-origin", origin)?;
+        for (name, value) in CORS_HEADERS {
+            headers.set(name, value)?;
+        }
+        // The answer depends on who asks, and a cache in between must know.
+        headers.append("vary", "Origin")
+    })
+}
+
+/// A response that came from elsewhere cannot be changed, only built anew around the same body.
+fn with_headers(response: Response, change: impl FnOnce(&Headers) -> Result<()>) -> Result<Response> {
+    let headers = response.headers().clone();
+    change(&headers)?;
+    let (builder, body) = response.into_parts();
+    Ok(builder.with_headers(headers).body(body))
+}

@@ -1,0 +1,31 @@
+//! WeeziQ on Cloudflare: one `ChatRoom` object a room, one `VisitorTracker` a domain, sockets that sleep, and the same
+//! core as the native host.
+
+mod ai;
+mod clock;
+mod gateway;
+mod http;
+mod outbox;
+mod places;
+mod reply;
+mod room;
+mod settings;
+mod sockets;
+mod store;
+mod tracker;
+mod upgrade;
+
+use weeziq_core::protocol::event::Event;
+use worker::{Context, Env, Request, Response, Result, event};
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _: Context) -> Result<Response> {
+    http::serve(request, env).await
+}
+
+/// One event as a text frame.
+fn encode(event: &Event, reply_to: Option<&str>) -> String {
+    let mut json = Vec::with_capacity(256);
+    event.encode(reply_to, &mut json);
+    String::from_utf8(json).unwrap_or_default()
+}

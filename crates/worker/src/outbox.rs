@@ -1,0 +1,118 @@
+//! What an object has to say to other objects: in order, one request at a time, with whatever has come together in the
+//! meantime in the next one.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use weeziq_core::ids::{DomainId, SocketId};
+use weeziq_core::rooms::Post;
+use worker::{Delay, Env, console_warn};
+
+use crate::places::Place;
+
+/// A word from one object to another.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum Word {
+    /// A message for a room's log.
+    Post(Box<Post>),
+    /// A frame for a room's members, kept nowhere.
+    Overheard { frame: String, except: Option<SocketId> },
+    /// A frame for those who watch all domains.
+    Observed { frame: String },
+    /// A domain's numbers, for the directory.
+    Numbers(Numbers),
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Numbers {
+    pub(crate) domain: DomainId,
+    pub(crate) active: usize,
+    pub(crate) total: u64,
+    pub(crate) updated_at: i64,
+}
+
+pub(crate) struct Item {
+    /// None: nothing to send, only `then` in its turn.
+    pub(crate) word: Option<(Place, Word)>,
+    /// What to do once it has been taken, or given up.
+    pub(crate) then: Box<dyn FnOnce(Delivered)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivered {
+    Yes,
+    GivenUp,
+}
+
+#[derive(Default)]
+pub(crate) struct Outbox {
+    waiting: RefCell<VecDeque<Item>>,
+    is_sending: Cell<bool>,
+}
+
+const ATTEMPTS: u32 = 4;
+const BACK_OFF_MS: u64 = 100;
+/// Words in one request.
+const BATCH_MAX: usize = 200;
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_sending.get() && self.waiting.borrow().is_empty()
+    }
+
+    pub(crate) fn push(&self, item: Item) {
+        self.waiting.borrow_mut().push_back(item);
+    }
+
+    /// Sends until nothing waits. To be kept alive by the object; a second call while one runs does nothing.
+    pub(crate) async fn drain(self: Rc<Self>, env: Env) {
+        if self.is_sending.replace(true) {
+            return;
+        }
+        while let Some((place, batch)) = self.next_batch() {
+            let (words, thens): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+            let words: Vec<Word> = words.into_iter().flatten().collect();
+            let delivered = match place {
+                Some(place) => send(&env, &place, &words).await,
+                None => Delivered::Yes,
+            };
+            thens.into_iter().for_each(|then| then(delivered));
+        }
+        self.is_sending.set(false);
+    }
+
+    /// The front of the queue, as far as it goes to one place.
+    #[expect(clippy::type_complexity, reason = "split at once by the only caller")]
+    fn next_batch(&self) -> Option<(Option<Place>, Vec<(Option<Word>, Box<dyn FnOnce(Delivered)>)>)> {
+        let mut waiting = self.waiting.borrow_mut();
+        let place = waiting.front()?.word.as_ref().map(|(place, _)| place.clone());
+        let mut batch = Vec::new();
+        while let Some(item) =
+            waiting.pop_front_if(|item| item.word.as_ref().map(|(place, _)| place) == place.as_ref())
+        {
+            batch.push((item.word.map(|(_, word)| word), item.then));
+            if batch.len() >= BATCH_MAX {
+                break;
+            }
+        }
+        Some((place, batch))
+    }
+}
+
+async fn send(env: &Env, place: &Place, words: &[Word]) -> Delivered {
+    let Ok(body) = serde_json::to_string(words) else {
+        return Delivered::GivenUp;
+    };
+    for attempt in 0..ATTEMPTS {
+        match place.post(env, "/words", &body).await {
+            Ok(response) if response.status_code() == 200 => return Delivered::Yes,
+            Ok(response) => console_warn!("an object answered {}", response.status_code()),
+            Err(error) => console_warn!("an object cannot be reached: {error}"),
+        }
+        Delay::from(Duration::from_millis(BACK_OFF_MS << attempt)).await;
+    }
+    Delivered::GivenUp
+}

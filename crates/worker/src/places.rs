@@ -1,0 +1,118 @@
+//! Where things live: one object a room, one a domain, one for all domains, one an address. And how they are reached.
+
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+use weeziq_core::access::address::subscriber;
+use weeziq_core::ids::{DomainId, RoomId, SocketId};
+use worker::{Env, Error, Headers, Method, Request, RequestInit, Response, Result, Stub, Url, WebSocket};
+
+use crate::clock::fnv1a;
+
+/// What a connection or an object may have to say something to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    Room(RoomId),
+    Domain(DomainId),
+    /// Knows every domain's numbers.
+    Directory,
+    /// The directory again, for those who watch: whoever asks it a question need not be one of them.
+    Observed,
+}
+
+/// What a `VisitorTracker` is, by its name.
+#[derive(Clone)]
+pub(crate) enum Role {
+    Domain(DomainId),
+    Directory,
+    /// Counts the AI requests of an address.
+    Address,
+}
+
+/// How a socket introduces itself to an object.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) socket: SocketId,
+    pub(crate) is_direct: bool,
+    pub(crate) observes: bool,
+    pub(crate) user_agent: Option<String>,
+    /// The name of the object that counts its address; only a direct one needs it.
+    pub(crate) address: Option<String>,
+}
+
+// No domain can be called so: names hold no control characters.
+const DIRECTORY: &str = "\u{1}directory";
+const ADDRESS: &str = "\u{1}address-";
+
+impl Role {
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        match name {
+            DIRECTORY => Some(Self::Directory),
+            name if name.starts_with(ADDRESS) => Some(Self::Address),
+            name => DomainId::parse(name).map(Self::Domain),
+        }
+    }
+}
+
+impl Place {
+    fn stub(&self, env: &Env) -> Result<Stub> {
+        match self {
+            Self::Room(room) => env.durable_object("CHAT_ROOM")?.get_by_name(room.as_str()),
+            Self::Domain(domain) => tracker(env, domain.as_str()),
+            Self::Directory | Self::Observed => tracker(env, DIRECTORY),
+        }
+    }
+
+    /// A request of ours; nothing that a client sent decides its address.
+    pub(crate) async fn post(&self, env: &Env, path: &str, body: &str) -> Result<Response> {
+        post(&self.stub(env)?, path, body).await
+    }
+
+    pub(crate) async fn get(&self, env: &Env, path: &str) -> Result<Response> {
+        self.stub(env)?.fetch_with_str(&format!("http://object{path}")).await
+    }
+
+    /// A socket of its own to that object.
+    pub(crate) async fn connect(&self, env: &Env, hello: &Hello) -> Result<WebSocket> {
+        let response = self.upgrade(env, hello).await?;
+        response.websocket().ok_or_else(|| Error::RustError("the object took no socket".into()))
+    }
+
+    pub(crate) async fn upgrade(&self, env: &Env, hello: &Hello) -> Result<Response> {
+        let hello = serde_json::to_string(hello)?;
+        let url = Url::parse_with_params("http://object/connect", [("hello", hello)])?;
+        let headers = Headers::new();
+        headers.set("upgrade", "websocket")?;
+        let mut init = RequestInit::new();
+        init.with_headers(headers);
+        self.stub(env)?.fetch_with_request(Request::new_with_init(url.as_str(), &init)?).await
+    }
+}
+
+/// The object that counts this address, by a name that does not tell the address.
+pub(crate) fn address_name(address: &str) -> String {
+    let known = address.parse().map_or_else(|_| address.to_owned(), |ip| subscriber(ip).to_string());
+    format!("{ADDRESS}{:016x}", fnv1a(&known))
+}
+
+/// Takes one AI request from an address's quota, or says in how many milliseconds one will be free.
+pub(crate) async fn admit(
+    env: &Env,
+    address_name: &str,
+    quota: &str,
+) -> Result<std::result::Result<(), u64>> {
+    let mut response = post(&tracker(env, address_name)?, "/admit", quota).await?;
+    Ok(match response.text().await?.parse() {
+        Ok(retry_after_ms) => Err(retry_after_ms),
+        Err(_) => Ok(()),
+    })
+}
+
+fn tracker(env: &Env, name: &str) -> Result<Stub> {
+    env.durable_object("VISITOR_TRACKER")?.get_by_name(name)
+}
+
+async fn post(stub: &Stub, path: &str, body: &str) -> Result<Response> {
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_body(Some(JsValue::from_str(body)));
+    stub.fetch_with_request(Request::new_with_init(&format!("http://object{path}"), &init)?).await
+}

@@ -1,0 +1,467 @@
+//! The object of one room: platform callbacks become inputs of the core's [`Room`], its outputs platform calls.
+//!
+//! The platform may drop its memory at any time while the sockets stay open. What it wakes from is its rows and its
+//! sockets' attachments; nothing else that it holds is more than a cache.
+
+mod asked;
+mod doors;
+
+pub(crate) use asked::{EVENTS, TEXT, WHOLE};
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use doors::Doors;
+use futures_channel::mpsc::UnboundedSender;
+use futures_util::future::{AbortHandle, abortable};
+use weeziq_core::ai::model::ModelRequest;
+use weeziq_core::ids::{ConnId, RoomId, RunId};
+use weeziq_core::protocol::command::{Command, Request as Asked, RoomCommand};
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::{Farewell, Room, RoomInput};
+use weeziq_core::store::{self, Sql, SqlError, Value};
+use weeziq_core::time::UnixMs;
+use weeziq_core::{Caller, Context, Output};
+use worker::{
+    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    console_error, durable_object,
+};
+
+use crate::ai;
+use crate::clock::{Clock, conn_of, entropy};
+use crate::encode;
+use crate::gateway::Frame;
+use crate::outbox::{Delivered, Item, Outbox, Word};
+use crate::places::{Hello, Place};
+use crate::reply::{self, hello_of};
+use crate::settings::Settings;
+use crate::sockets::{Seat, Seats, answer_pings, close_back};
+use crate::store::{Failed, Store, transact};
+
+#[durable_object]
+pub struct ChatRoom {
+    chat: Rc<Chat>,
+}
+
+// What a panic leaves behind is dropped: a room is out of its cell while it works.
+impl std::panic::UnwindSafe for ChatRoom {}
+impl std::panic::RefUnwindSafe for ChatRoom {}
+
+struct Chat {
+    state: State,
+    env: Env,
+    id: RoomId,
+    settings: std::result::Result<Rc<Settings>, String>,
+    clock: Clock,
+    seats: Seats,
+    room: RefCell<Option<Room>>,
+    /// Of clients that came straight to this room.
+    doors: Doors,
+    /// Questions over HTTP.
+    requests: RefCell<HashMap<ConnId, UnboundedSender<Event>>>,
+    /// Answers that are being written.
+    runs: RefCell<HashMap<RunId, AbortHandle>>,
+    alarm_at: Cell<Option<UnixMs>>,
+    outbox: Rc<Outbox>,
+    is_awake: Cell<bool>,
+}
+
+/// An output, and the row that keeps it until the object that it is for has it.
+struct Kept {
+    output: Output,
+    row: Option<i64>,
+}
+
+/// What is due sooner is waited for in memory: an alarm costs a write and a request.
+const ALARM_FROM_MS: i64 = 1_000;
+/// A word that could not be handed over is tried again that much later.
+const OUTBOX_RETRY_MS: i64 = 30_000;
+
+/// Words to other rooms that must not get lost, until they are taken.
+const OUTBOX_TABLE: &str = "CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY,
+    room TEXT NOT NULL,
+    post TEXT NOT NULL
+) STRICT";
+
+impl DurableObject for ChatRoom {
+    fn new(state: State, env: Env) -> Self {
+        answer_pings(&state);
+        let settings = Settings::read(&env).map(Rc::new);
+        let chat = Chat {
+            id: RoomId::known(&state.id().name().unwrap_or_default()),
+            seats: Seats::of(&state),
+            state,
+            env,
+            settings,
+            clock: Clock::default(),
+            room: RefCell::default(),
+            doors: Doors::default(),
+            requests: RefCell::default(),
+            runs: RefCell::default(),
+            alarm_at: Cell::new(None),
+            outbox: Rc::default(),
+            is_awake: Cell::new(false),
+        };
+        Self { chat: Rc::new(chat) }
+    }
+
+    async fn fetch(&self, request: Request) -> Result<Response> {
+        let chat = &self.chat;
+        chat.wake();
+        match request.path().as_str() {
+            "/connect" => chat.connect(hello_of(&request)?),
+            "/words" => chat.hear(request).await,
+            "/ask" => chat.answer_request(request).await,
+            #[cfg(feature = "panic-route")]
+            "/panic" => panic!("asked to"),
+            _ => Response::error("there is nothing here", 404),
+        }
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let chat = &self.chat;
+        chat.wake();
+        let Some(seat) = chat.seats.at(&socket) else {
+            return socket.close(Some(crate::gateway::RESTARTED), Some("reconnect"));
+        };
+        let frame = match message {
+            WebSocketIncomingMessage::String(text) => Frame::Text(text),
+            WebSocketIncomingMessage::Binary(_) => Frame::Binary,
+        };
+        if seat.is_direct() {
+            chat.receive(&seat, doors::Arrival::Frame(frame)).await;
+        } else if let Frame::Text(text) = frame {
+            chat.take(&seat, &text);
+        }
+        Ok(())
+    }
+
+    async fn websocket_close(
+        &self,
+        socket: WebSocket,
+        code: usize,
+        _: String,
+        was_clean: bool,
+    ) -> Result<()> {
+        let is_clean = was_clean && code != usize::from(crate::gateway::DIED) && code != 1006;
+        let how = if is_clean { Farewell::Clean } else { Farewell::Died };
+        close_back(&socket, code);
+        self.chat.end(&socket, how).await
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: worker::Error) -> Result<()> {
+        close_back(&socket, 1006);
+        self.chat.end(&socket, Farewell::Died).await
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.chat.wake();
+        self.chat.alarm_at.set(None);
+        self.chat.tell(RoomInput::Alarm);
+        self.chat.send_kept();
+        Response::empty()
+    }
+}
+
+impl Chat {
+    /// After the object's memory was lost: what hung on it is ended, what waits in storage goes on.
+    fn wake(self: &Rc<Self>) {
+        if self.is_awake.replace(true) {
+            return;
+        }
+        for seat in self.seats.all().into_iter().filter(|seat| seat.attached().is_elsewhere) {
+            let _ = seat.socket.close(Some(crate::gateway::RESTARTED), Some("reconnect")); // its other half is gone
+            self.part(&seat, Farewell::Died);
+        }
+        self.send_kept();
+    }
+
+    fn connect(self: &Rc<Self>, hello: Hello) -> Result<Response> {
+        let (_, response) = self.seats.accept(&self.state, hello)?;
+        Ok(response)
+    }
+
+    /// From the Worker's end of a connection, which has checked it.
+    fn take(self: &Rc<Self>, seat: &Seat, text: &str) {
+        match Asked::parse(text, Some(&self.id)) {
+            Ok(request) => self.dispatch(seat, request),
+            Err(refusal) => {
+                let event = Event::error(&refusal.error, self.clock.now());
+                seat.send(&encode(&event, refusal.reply_to.as_deref()));
+            }
+        }
+    }
+
+    fn dispatch(self: &Rc<Self>, seat: &Seat, request: Asked) {
+        let from = Caller { conn: seat.conn, socket: seat.name(), reply_to: request.reply_to };
+        match request.command {
+            Command::Room(_, command) => self.tell(RoomInput::Command { from, command }),
+            Command::Ask(_, ask) => self.tell(RoomInput::Ask { from, ask }),
+            Command::Ping | Command::Visitors(..) | Command::AllDomainStats => false,
+        };
+    }
+
+    /// Words of other objects. Unless each is kept the sender says them again.
+    async fn hear(self: &Rc<Self>, mut request: Request) -> Result<Response> {
+        let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
+        let mut are_kept = true;
+        for word in words {
+            match word {
+                Word::Post(post) => are_kept &= self.tell(RoomInput::Post(*post)),
+                Word::Overheard { frame, except } => self.seats.tell_members(&frame, except.map(conn_of)),
+                Word::Observed { .. } | Word::Numbers(_) => {}
+            }
+        }
+        if are_kept { Response::ok("") } else { Response::error("storage is not available", 503) }
+    }
+
+    async fn end(self: &Rc<Self>, socket: &WebSocket, how: Farewell) -> Result<()> {
+        self.wake();
+        let Some(seat) = self.seats.at(socket) else { return Ok(()) };
+        if seat.is_direct() {
+            self.receive(&seat, doors::Arrival::Farewell(how)).await;
+        } else {
+            self.part(&seat, how);
+        }
+        Ok(())
+    }
+
+    fn part(self: &Rc<Self>, seat: &Seat, how: Farewell) {
+        if self.seats.remove(seat.conn) {
+            self.doors.close(seat.conn);
+            self.tell(RoomInput::Disconnected { conn: seat.conn, how });
+        }
+    }
+
+    /// One turn of the room. True if what it did is stored.
+    fn tell(self: &Rc<Self>, input: RoomInput) -> bool {
+        let caller = caller_of(&input);
+        if let RoomInput::Model { run, event } = &input
+            && event.is_terminal()
+        {
+            self.runs.borrow_mut().remove(run);
+        }
+        match self.turn(input) {
+            Ok(outputs) => {
+                outputs.into_iter().for_each(|kept| self.carry_out(kept));
+                self.send();
+                true
+            }
+            Err(failed) => {
+                self.fail(&failed, caller);
+                false
+            }
+        }
+    }
+
+    fn turn(&self, input: RoomInput) -> std::result::Result<Vec<Kept>, Failed> {
+        let settings = self.settings.clone().map_err(Failed::Panic)?;
+        let (id, now, entropy) = (self.id.clone(), self.clock.now(), entropy());
+        // Out of its cell: if this panics, or is rolled back, the room is rebuilt from what is stored.
+        let room = self.room.borrow_mut().take();
+        let members = if room.is_none() { self.seats.members() } else { Vec::new() };
+        let (room, kept) = transact(&self.state.storage(), move |sql| {
+            let cx = Context { now, entropy, policy: &settings.policy };
+            let mut outputs = Vec::new();
+            let mut room = match room {
+                Some(room) => room,
+                None => {
+                    store::open(sql)?;
+                    sql.run(OUTBOX_TABLE, &[])?;
+                    let mut room = Room::open(id.clone(), members, sql)?;
+                    room.handle(cx, RoomInput::Awoken, sql, &mut outputs)?;
+                    room
+                }
+            };
+            room.handle(cx, input, sql, &mut outputs)?;
+            let kept = outputs
+                .into_iter()
+                .map(|output| keep(sql, &id, output))
+                .collect::<std::result::Result<_, _>>()?;
+            Ok((room, kept))
+        })?;
+        *self.room.borrow_mut() = Some(room);
+        Ok(kept)
+    }
+
+    /// Nothing of the turn happened. Answers that were being written end when the room is opened again.
+    fn fail(&self, failed: &Failed, caller: Option<Caller>) {
+        console_error!("a turn failed and was taken back: {failed}");
+        for (_, run) in self.runs.borrow_mut().drain() {
+            run.abort();
+        }
+        let error = match failed {
+            Failed::Storage(_) => ClientError::unavailable(),
+            Failed::Panic(_) => ClientError::internal(),
+        };
+        if let Some(caller) = caller {
+            self.reply(caller.conn, caller.reply_to.as_deref(), Event::error(&error, self.clock.now()));
+        }
+    }
+
+    fn carry_out(self: &Rc<Self>, Kept { output, row }: Kept) {
+        match output {
+            Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
+            Output::Publish { event, except } => self.seats.tell_members(&encode(&event, None), except),
+            Output::Admit { conn, member } => {
+                self.seats.get(conn).inspect(|seat| seat.amend(|attached| attached.member = Some(member)));
+            }
+            Output::Dismiss { conn } => {
+                self.seats.get(conn).inspect(|seat| seat.amend(|attached| attached.member = None));
+            }
+            Output::TellObservers { domain: _, event } => {
+                self.say(Place::Directory, Word::Observed { frame: encode(&event, None) }, None);
+            }
+            Output::WakeAt(at) => self.wake_at(at),
+            Output::AskModel { run, request } => self.ask_model(run, request),
+            Output::CancelModel { run } => {
+                self.runs.borrow_mut().remove(&run).inspect(AbortHandle::abort);
+            }
+            Output::Relay { room, input } if room == self.id => {
+                self.tell(*input);
+            }
+            Output::Relay { room, input } => self.relay(room, *input, row),
+        }
+    }
+
+    fn relay(self: &Rc<Self>, room: RoomId, input: RoomInput, row: Option<i64>) {
+        match input {
+            RoomInput::Post(post) => self.say(Place::Room(room), Word::Post(Box::new(post)), row),
+            RoomInput::Overheard { event, except } => {
+                let except = except.and_then(|conn| self.seats.get(conn)).map(|seat| seat.name());
+                self.say(Place::Room(room), Word::Overheard { frame: encode(&event, None), except }, None);
+            }
+            RoomInput::Command { .. }
+            | RoomInput::Ask { .. }
+            | RoomInput::Model { .. }
+            | RoomInput::Disconnected { .. }
+            | RoomInput::Alarm
+            | RoomInput::Awoken => {}
+        }
+    }
+
+    fn say(self: &Rc<Self>, place: Place, word: Word, row: Option<i64>) {
+        let chat = self.clone();
+        let then = Box::new(move |delivered| match (row, delivered) {
+            (Some(row), Delivered::Yes) => chat.forget_kept(row),
+            (Some(_), Delivered::GivenUp) => chat.wake_at(chat.clock.now().plus(OUTBOX_RETRY_MS)),
+            (None, _) => {}
+        });
+        self.outbox.push(Item { word: Some((place, word)), then });
+    }
+
+    fn send(&self) {
+        if !self.outbox.is_empty() {
+            self.state.wait_until(self.outbox.clone().drain(self.env.clone()));
+        }
+    }
+
+    /// What an earlier life of this object, or an earlier attempt, could not hand over.
+    fn send_kept(self: &Rc<Self>) {
+        if !self.outbox.is_empty() {
+            return;
+        }
+        let mut kept = Vec::new();
+        let mut sql = Store::new(&self.state.storage());
+        // Before the first turn there is no such table, and nothing to send.
+        let _ = sql.query("SELECT id, room, post FROM outbox ORDER BY id", &[], &mut |row| {
+            kept.push((row.int(0), RoomId::known(row.text(1)), serde_json::from_str(row.text(2))));
+        });
+        for (row, room, post) in kept {
+            match post {
+                Ok(post) => self.say(Place::Room(room), Word::Post(post), Some(row)),
+                Err(_) => self.forget_kept(row),
+            }
+        }
+        self.send();
+    }
+
+    fn forget_kept(&self, row: i64) {
+        let mut sql = Store::new(&self.state.storage());
+        if let Err(error) = sql.run("DELETE FROM outbox WHERE id = ?", &[Value::Int(row)]) {
+            console_error!("a word that was handed over stays kept: {error}");
+        }
+    }
+
+    fn reply(&self, to: ConnId, reply_to: Option<&str>, event: Event) {
+        let is_last = !matches!(event, Event::AiStreamChunk { .. });
+        let mut requests = self.requests.borrow_mut();
+        if let Some(request) = requests.get(&to) {
+            let is_gone = request.unbounded_send(event).is_err();
+            if is_last || is_gone {
+                requests.remove(&to);
+            }
+        } else if let Some(seat) = self.seats.get(to) {
+            seat.send(&encode(&event, reply_to));
+        }
+    }
+
+    fn wake_at(self: &Rc<Self>, at: UnixMs) {
+        let wait_ms = at.since(self.clock.now());
+        if wait_ms < ALARM_FROM_MS {
+            let chat = self.clone();
+            self.state.wait_until(async move {
+                Delay::from(Duration::from_millis(wait_ms.max(0) as u64)).await;
+                chat.tell(RoomInput::Alarm);
+            });
+        } else if self.alarm_at.get().is_none_or(|armed| at < armed) {
+            self.alarm_at.set(Some(at));
+            let storage = self.state.storage();
+            self.state.wait_until(async move {
+                if let Err(error) = storage.set_alarm(Duration::from_millis(wait_ms as u64)).await {
+                    console_error!("no alarm could be set: {error}");
+                }
+            });
+        }
+    }
+
+    fn ask_model(self: &Rc<Self>, run: RunId, request: ModelRequest) {
+        let Ok(settings) = self.settings.clone() else { return };
+        let chat = self.clone();
+        let (task, handle) = abortable(async move {
+            let tell = |event| {
+                chat.tell(RoomInput::Model { run, event });
+            };
+            ai::ask(&settings, &request, tell).await;
+        });
+        self.runs.borrow_mut().insert(run, handle);
+        self.state.wait_until(async move {
+            let _ = task.await; // an answer that is not wanted any more ends here
+        });
+    }
+
+    /// A refusal of whatever is asked while the settings are wrong.
+    fn refusal(&self) -> Option<Response> {
+        let why = self.settings.as_ref().err()?;
+        console_error!("{why}");
+        reply::refusal(&ClientError::internal()).ok()
+    }
+}
+
+/// What must reach another room, whatever dies, is stored with the turn that says it.
+fn keep(sql: &mut Store, own: &RoomId, output: Output) -> std::result::Result<Kept, SqlError> {
+    let mut row = None;
+    if let Output::Relay { room, input } = &output
+        && room != own
+        && let RoomInput::Post(post) = &**input
+    {
+        let post = serde_json::to_string(post).map_err(|error| SqlError(error.to_string()))?;
+        let params = [Value::Text(room.as_str()), Value::Text(&post)];
+        sql.query("INSERT INTO outbox (room, post) VALUES (?, ?) RETURNING id", &params, &mut |kept| {
+            row = Some(kept.int(0));
+        })?;
+    }
+    Ok(Kept { output, row })
+}
+
+fn caller_of(input: &RoomInput) -> Option<Caller> {
+    match input {
+        RoomInput::Command { from, command: RoomCommand::Typing { .. } } if from.reply_to.is_none() => None,
+        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } => Some(from.clone()),
+        _ => None,
+    }
+}

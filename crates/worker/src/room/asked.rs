@@ -1,0 +1,74 @@
+//! Questions over HTTP. Neither a status nor a byte is sent before the model's first word, so a failure can still be
+//! told as one.
+
+use std::rc::Rc;
+
+use futures_channel::mpsc::{UnboundedReceiver, unbounded};
+use futures_util::{StreamExt, stream};
+use weeziq_core::Caller;
+use weeziq_core::protocol::command::body;
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::protocol::http::{self, StreamAs};
+use weeziq_core::rooms::RoomInput;
+use worker::{Request, Response, ResponseBuilder, Result};
+
+use super::Chat;
+use crate::clock::{conn_of, socket_id};
+use crate::reply;
+
+/// How the answer is wanted: the query of `/ask`.
+pub(crate) const WHOLE: &str = "whole";
+pub(crate) const TEXT: &str = "text";
+pub(crate) const EVENTS: &str = "events";
+
+impl Chat {
+    pub(super) async fn answer_request(self: &Rc<Self>, mut request: Request) -> Result<Response> {
+        if let Some(refusal) = self.refusal() {
+            return Ok(refusal);
+        }
+        let wanted = request.url()?.query().unwrap_or(WHOLE).to_owned();
+        let ask = match body::ask(&request.text().await?, wanted != WHOLE) {
+            Ok((_, ask)) => ask,
+            Err(error) => return reply::refusal(&error),
+        };
+        let (sender, mut events) = unbounded();
+        let socket = socket_id();
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None };
+        self.requests.borrow_mut().insert(from.conn, sender);
+        self.tell(RoomInput::Ask { from, ask });
+        let Some(first) = events.next().await else {
+            return reply::refusal(&ClientError::unavailable());
+        };
+        match (wanted.as_str(), first) {
+            (WHOLE, event) => reply::body(event),
+            (_, event @ (Event::AiStreamChunk { .. } | Event::AiStreamComplete(_))) => {
+                let form = if wanted == EVENTS { StreamAs::ServerSentEvents } else { StreamAs::PlainText };
+                streamed(event, events, form)
+            }
+            (_, event) => reply::refusal(&http::error_of(event)),
+        }
+    }
+}
+
+fn streamed(first: Event, events: UnboundedReceiver<Event>, form: StreamAs) -> Result<Response> {
+    let state = (Some(first), events, false);
+    let body = stream::unfold(state, move |(first, mut events, mut has_text)| async move {
+        let mut next = first;
+        loop {
+            let event = match next.take() {
+                Some(event) => event,
+                None => events.next().await?,
+            };
+            let bytes = form.encode(&event, has_text);
+            has_text |= matches!(event, Event::AiStreamChunk { .. });
+            if let Some(bytes) = bytes {
+                return Some((Ok::<_, worker::Error>(bytes), (None, events, has_text)));
+            }
+        }
+    });
+    ResponseBuilder::new()
+        .with_header("content-type", form.content_type())?
+        .with_header("cache-control", "no-cache")?
+        .from_stream(body)
+}

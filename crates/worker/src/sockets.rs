@@ -1,0 +1,171 @@
+//! The sockets of an object. Who is at each stands in its attachment, which outlives the object's memory.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use weeziq_core::ids::{ConnId, SocketId};
+use weeziq_core::rooms::Member;
+use worker::{
+    Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, console_error,
+};
+
+use crate::clock::conn_of;
+use crate::places::Hello;
+
+/// What outlives the object's memory. At most 16 KiB as JSON, which the limits on names keep it far below.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Attached {
+    pub(crate) socket: SocketId,
+    /// The client itself is at the other end, and not the Worker for it.
+    pub(crate) is_direct: bool,
+    pub(crate) observes: bool,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) address: Option<String>,
+    pub(crate) member: Option<Arc<Member>>,
+    /// Of a direct one: it has introduced itself as a visitor.
+    pub(crate) is_visitor: bool,
+    /// Of a direct one: something elsewhere hangs on it that an eviction cuts.
+    pub(crate) is_elsewhere: bool,
+}
+
+pub(crate) struct Seat {
+    pub(crate) conn: ConnId,
+    pub(crate) socket: WebSocket,
+    attached: RefCell<Attached>,
+}
+
+/// All of them, by connection. Rebuilt from the attachments whenever the object wakes.
+pub(crate) struct Seats(RefCell<HashMap<ConnId, Rc<Seat>>>);
+
+/// The very bytes that the platform answers without waking the object.
+const PING: &str = r#"{"type":"ping"}"#;
+const PONG: &str = r#"{"type":"pong"}"#;
+
+impl Seats {
+    pub(crate) fn of(state: &State) -> Self {
+        let seats = state.get_websockets().into_iter().filter_map(Seat::of);
+        Self(RefCell::new(seats.map(|seat| (seat.conn, Rc::new(seat))).collect()))
+    }
+
+    /// Takes a new socket; the platform may put the object to sleep while it is open.
+    pub(crate) fn accept(&self, state: &State, hello: Hello) -> Result<(Rc<Seat>, Response)> {
+        let pair = WebSocketPair::new()?;
+        state.accept_web_socket(&pair.server);
+        let attached = Attached {
+            socket: hello.socket,
+            is_direct: hello.is_direct,
+            observes: hello.observes,
+            user_agent: hello.user_agent,
+            address: hello.address,
+            member: None,
+            is_visitor: false,
+            is_elsewhere: false,
+        };
+        let seat = Rc::new(Seat {
+            conn: conn_of(hello.socket),
+            socket: pair.server,
+            attached: RefCell::new(attached),
+        });
+        seat.keep();
+        self.0.borrow_mut().insert(seat.conn, seat.clone());
+        Ok((seat, Response::from_websocket(pair.client)?))
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<Rc<Seat>> {
+        self.0.borrow().get(&conn).cloned()
+    }
+
+    /// Whose socket this is.
+    pub(crate) fn at(&self, socket: &WebSocket) -> Option<Rc<Seat>> {
+        let known = socket.deserialize_attachment::<String>().ok()??;
+        let attached: Attached = serde_json::from_str(&known).ok()?;
+        self.get(conn_of(attached.socket))
+    }
+
+    /// False if it had gone before. A closing socket is still listed by the platform, so this is what counts.
+    pub(crate) fn remove(&self, conn: ConnId) -> bool {
+        self.0.borrow_mut().remove(&conn).is_some()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Rc<Seat>> {
+        self.0.borrow().values().cloned().collect()
+    }
+
+    pub(crate) fn members(&self) -> Vec<(ConnId, Arc<Member>)> {
+        let seats = self.0.borrow();
+        seats.values().filter_map(|seat| Some((seat.conn, seat.attached().member?))).collect()
+    }
+
+    /// To each member save one.
+    pub(crate) fn tell_members(&self, text: &str, except: Option<ConnId>) {
+        for seat in self.0.borrow().values().filter(|seat| Some(seat.conn) != except) {
+            if seat.attached.borrow().member.is_some() {
+                seat.send(text);
+            }
+        }
+    }
+
+    pub(crate) fn tell_observers(&self, text: &str) {
+        for seat in self.0.borrow().values().filter(|seat| seat.attached.borrow().observes) {
+            seat.send(text);
+        }
+    }
+}
+
+impl Seat {
+    fn of(socket: WebSocket) -> Option<Self> {
+        let known = socket.deserialize_attachment::<String>().ok()??;
+        let attached: Attached = serde_json::from_str(&known).ok()?;
+        Some(Self { conn: conn_of(attached.socket), socket, attached: RefCell::new(attached) })
+    }
+
+    pub(crate) fn attached(&self) -> Attached {
+        self.attached.borrow().clone()
+    }
+
+    pub(crate) fn name(&self) -> SocketId {
+        self.attached.borrow().socket
+    }
+
+    pub(crate) fn is_direct(&self) -> bool {
+        self.attached.borrow().is_direct
+    }
+
+    /// Changes what is known of the connection, for as long as it lives.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut Attached)) {
+        change(&mut self.attached.borrow_mut());
+        self.keep();
+    }
+
+    /// A JSON string, because the platform's own serialiser would make objects of maps that it then cannot read.
+    fn keep(&self) {
+        let json = serde_json::to_string(&*self.attached.borrow()).unwrap_or_default();
+        if let Err(error) = self.socket.serialize_attachment(&json) {
+            console_error!("an attachment was not kept: {error}");
+        }
+    }
+
+    /// A peer that is gone shows by its close.
+    pub(crate) fn send(&self, text: &str) {
+        let _ = self.socket.send_with_str(text);
+    }
+}
+
+/// From now on the platform answers pings by itself.
+pub(crate) fn answer_pings(state: &State) {
+    if let Ok(pair) = WebSocketRequestResponsePair::new(PING, PONG) {
+        state.set_websocket_auto_response(&pair);
+    }
+}
+
+/// The other half of the close handshake, which is ours. Codes that stand for a missing one must not be sent.
+pub(crate) fn close_back(socket: &WebSocket, code: usize) {
+    let code = match code {
+        1005 | 1006 | 1015 => 1000,
+        code => u16::try_from(code).unwrap_or(1000),
+    };
+    let _ = socket.close(Some(code), Some("")); // closed on both sides already is fine
+}

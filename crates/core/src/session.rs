@@ -141,6 +141,14 @@ impl Session {
         self.rooms.contains(room)
     }
 
+    /// The domains that its end concerns.
+    pub fn domains(&self) -> Vec<DomainId> {
+        let mut domains: Vec<DomainId> = self.visits.iter().map(|(domain, _)| domain.clone()).collect();
+        domains.sort();
+        domains.dedup();
+        domains
+    }
+
     /// Whether its end concerns this domain.
     pub fn visits(&self, domain: &DomainId) -> bool {
         self.visits.iter().any(|(visited, _)| visited == domain)

@@ -7,21 +7,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use wasm_bindgen_futures::spawn_local;
-use weeziq_core::ids::{RoomId, SocketId};
+use weeziq_core::ids::{DomainId, RoomId, SocketId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::{Command, Refusal, Request};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::{Received, Session};
-use worker::{Env, Result, WebSocket, WebsocketEvent, console_warn};
+use worker::{Delay, Env, Result, WebSocket, WebsocketEvent, console_warn};
 
 use crate::clock::Clock;
 use crate::encode;
-use crate::places::{Hello, Place, admit};
+use crate::places::{Consultation, Hello, Place, admit, consult};
 use crate::settings::Settings;
 
 pub(crate) struct Gateway {
@@ -49,6 +50,8 @@ pub(crate) struct Origin {
 struct Link {
     socket: WebSocket,
     used_at: i64,
+    /// Questions that went this way and whose answers have not come back whole.
+    asked: usize,
 }
 
 /// What came from the client.
@@ -57,10 +60,12 @@ pub(crate) enum Frame {
     Binary,
 }
 
-/// Links to rooms that the client has not joined: conversations, and rooms it only sends to.
+/// Links to rooms that the client has not joined: conversations, and rooms it only sends to. The next: `rate_limited`.
 const LOOSE_LINKS_MAX: usize = 64;
-/// A loose link may be closed when it has been silent for longer than any answer takes.
-const LOOSE_LINK_REST_MS: i64 = 120_000;
+/// A loose link is closed when nothing is awaited from it for so long. While a room holds one it cannot sleep.
+const LOOSE_LINK_REST_MS: i64 = 5_000;
+/// Domains that a connection straight to a room may have visitors on: they have to fit into its attachment.
+const DIRECT_DOMAINS_MAX: usize = 16;
 
 const TOO_BIG: u16 = 1009;
 const POLICY: u16 = 1008;
@@ -91,9 +96,14 @@ impl Gateway {
         })
     }
 
+    /// The domains that have to learn of its end.
+    pub(crate) fn domains(&self) -> Vec<DomainId> {
+        self.session.borrow().domains()
+    }
+
     /// Whether anything that an eviction would cut hangs on this connection.
     pub(crate) fn has_links(&self) -> bool {
-        self.links.borrow().keys().any(|place| *place != Place::Observed)
+        !self.links.borrow().is_empty()
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -104,8 +114,12 @@ impl Gateway {
         self.session.borrow().observes()
     }
 
-    /// Watches all domains as long as the connection has not introduced itself as a visitor.
+    /// Watches all domains as long as the connection has not introduced itself as a visitor. A room does that for the
+    /// connections that it holds: a socket to the directory would keep it from sleeping.
     pub(crate) async fn observe(self: &Rc<Self>) {
+        if self.home.is_some() {
+            return;
+        }
         let is_linked = || self.links.borrow().contains_key(&Place::Observed);
         if !self.observes() {
             let watched = self.links.borrow_mut().remove(&Place::Observed);
@@ -163,7 +177,12 @@ impl Gateway {
         if matches!((&place, &self.home), (Place::Room(room), Some(home)) if room == home) {
             return Some(request);
         }
-        if let Err(error) = self.forward(&place, frame).await {
+        let is_question = matches!(request.command, Command::Ask(..));
+        let done = match (&place, &self.home) {
+            (Place::Domain(_) | Place::Directory, Some(home)) => self.consult(&place, home, frame).await,
+            _ => self.forward(&place, frame, is_question).await,
+        };
+        if let Err(error) = done {
             self.refuse(request.reply_to.as_deref(), &error);
         }
         self.observe().await;
@@ -186,25 +205,52 @@ impl Gateway {
         }
     }
 
-    async fn forward(self: &Rc<Self>, place: &Place, frame: &str) -> std::result::Result<(), ClientError> {
-        let known = self.links.borrow_mut().get_mut(place).map(|link| {
-            link.used_at = self.clock.now().0;
-            link.socket.clone()
-        });
-        let socket = match known {
-            Some(socket) => socket,
-            None => {
-                self.make_room_for(place)?;
-                self.link(place).await.map_err(|error| {
-                    console_warn!("an object cannot be reached: {error}");
-                    ClientError::unavailable()
-                })?
-            }
+    /// One question to a domain or the directory, in so many words: a socket would keep the room at home from sleeping.
+    async fn consult(
+        &self,
+        place: &Place,
+        home: &RoomId,
+        frame: &str,
+    ) -> std::result::Result<(), ClientError> {
+        if self.domains().len() > DIRECT_DOMAINS_MAX {
+            let rule = "is one too many for a connection straight to a room; open one without roomId";
+            return Err(ClientError::invalid("domainId", rule));
+        }
+        let question = Consultation {
+            socket: self.from.socket,
+            user_agent: self.from.user_agent.clone(),
+            room: home.as_str().into(),
+            frame: frame.into(),
         };
-        socket.send_with_str(frame).map_err(|_| ClientError::unavailable())
+        let replies = consult(&self.env, place, &question).await.map_err(|error| {
+            console_warn!("an object cannot be reached: {error}");
+            ClientError::unavailable()
+        })?;
+        replies.iter().for_each(|reply| drop(self.client.send_with_str(reply)));
+        Ok(())
     }
 
-    async fn link(self: &Rc<Self>, place: &Place) -> Result<WebSocket> {
+    async fn forward(
+        self: &Rc<Self>,
+        place: &Place,
+        frame: &str,
+        is_question: bool,
+    ) -> std::result::Result<(), ClientError> {
+        if !self.links.borrow().contains_key(place) {
+            self.may_link(place)?;
+            self.link(place).await.map_err(|error| {
+                console_warn!("an object cannot be reached: {error}");
+                ClientError::unavailable()
+            })?;
+        }
+        let mut links = self.links.borrow_mut();
+        let link = links.get_mut(place).ok_or_else(ClientError::unavailable)?;
+        link.used_at = self.clock.now().0;
+        link.asked += usize::from(is_question);
+        link.socket.send_with_str(frame).map_err(|_| ClientError::unavailable())
+    }
+
+    async fn link(self: &Rc<Self>, place: &Place) -> Result<()> {
         let hello = Hello {
             socket: self.from.socket,
             is_direct: false,
@@ -214,11 +260,31 @@ impl Gateway {
         };
         let socket = place.connect(&self.env, &hello).await?;
         socket.accept()?;
-        let link = Link { socket: socket.clone(), used_at: self.clock.now().0 };
+        let link = Link { socket: socket.clone(), used_at: self.clock.now().0, asked: 0 };
         self.links.borrow_mut().insert(place.clone(), link);
-        let (gateway, place, inner) = (self.clone(), place.clone(), socket.clone());
-        spawn_local(async move { gateway.pump(&place, &inner).await });
-        Ok(socket)
+        let (gateway, linked) = (self.clone(), place.clone());
+        spawn_local(async move { gateway.pump(&linked, &socket).await });
+        if self.is_loose(place) {
+            let (gateway, linked) = (self.clone(), place.clone());
+            spawn_local(async move { gateway.unlink_when_unused(&linked).await });
+        }
+        Ok(())
+    }
+
+    async fn unlink_when_unused(&self, place: &Place) {
+        loop {
+            Delay::from(Duration::from_millis(LOOSE_LINK_REST_MS as u64)).await;
+            let rests_since = match self.links.borrow().get(place) {
+                None => return,
+                Some(link) if link.asked > 0 || !self.is_loose(place) => continue,
+                Some(link) => self.clock.now().0 - link.used_at,
+            };
+            if rests_since >= LOOSE_LINK_REST_MS {
+                let unused = self.links.borrow_mut().remove(place);
+                unused.map(|link| link.socket.close(Some(1000), Some("unused")));
+                return;
+            }
+        }
     }
 
     /// What an object says goes to the client as it stands.
@@ -229,9 +295,10 @@ impl Gateway {
         while let Some(Ok(WebsocketEvent::Message(message))) = events.next().await {
             let is_late = *place == Place::Observed && !self.observes();
             if let Some(text) = message.text().filter(|_| !is_late) {
-                let _ = self.client.send_with_str(text); // a client that is gone shows by its own close
+                let _ = self.client.send_with_str(&text); // a client that is gone shows by its own close
                 if let Some(link) = self.links.borrow_mut().get_mut(place) {
                     link.used_at = self.clock.now().0;
+                    link.asked = link.asked.saturating_sub(usize::from(ends_a_question(&text)));
                 }
             }
         }
@@ -246,27 +313,22 @@ impl Gateway {
         }
     }
 
-    /// A client that asks in ever new conversations must not hold ever more sockets.
-    fn make_room_for(&self, place: &Place) -> std::result::Result<(), ClientError> {
+    /// Whether the place is linked only for as long as an answer takes.
+    fn is_loose(&self, place: &Place) -> bool {
         let session = self.session.borrow();
-        let is_loose = |place: &Place| match place {
+        match place {
             Place::Room(room) => !session.is_in(room),
             Place::Domain(domain) => !session.visits(domain),
             Place::Directory | Place::Observed => false,
-        };
-        let mut links = self.links.borrow_mut();
-        let loose = links.iter().filter(|(place, _)| is_loose(place));
-        if !is_loose(place) || loose.clone().count() < LOOSE_LINKS_MAX {
-            return Ok(());
         }
-        let oldest =
-            loose.min_by_key(|(_, link)| link.used_at).map(|(place, link)| (place.clone(), link.used_at));
-        match oldest {
-            Some((place, used_at)) if self.clock.now().0 - used_at > LOOSE_LINK_REST_MS => {
-                links.remove(&place).map(|link| link.socket.close(Some(1000), Some("unused")));
-                Ok(())
-            }
-            _ => Err(ClientError::rate_limited("conversations at once on this connection", 1_000)),
+    }
+
+    /// A client that asks in ever new conversations must not hold ever more sockets.
+    fn may_link(&self, place: &Place) -> std::result::Result<(), ClientError> {
+        let loose = self.links.borrow().keys().filter(|place| self.is_loose(place)).count();
+        match self.is_loose(place) && loose >= LOOSE_LINKS_MAX {
+            true => Err(ClientError::rate_limited("conversations at once on this connection", 1_000)),
+            false => Ok(()),
         }
     }
 
@@ -291,4 +353,11 @@ impl Gateway {
     fn reply(&self, reply_to: Option<&str>, event: &Event) {
         let _ = self.client.send_with_str(encode(event, reply_to)); // a client that is gone shows by its own close
     }
+}
+
+/// By its first letters: objects encode `type` first.
+fn ends_a_question(frame: &str) -> bool {
+    ["ai-response", "ai-stream-complete", "error"]
+        .iter()
+        .any(|kind| frame.strip_prefix("{\"type\":\"").is_some_and(|rest| rest.starts_with(kind)))
 }

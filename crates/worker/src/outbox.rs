@@ -24,6 +24,10 @@ pub(crate) enum Word {
     Observed { frame: String },
     /// A domain's numbers, for the directory.
     Numbers(Numbers),
+    /// A connection that a room held for a domain's visitor is gone.
+    Parted { socket: SocketId },
+    /// Whether the directory is to tell a room what it tells those who watch.
+    Watch { room: String, is_watching: bool },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,7 +106,8 @@ impl Outbox {
     }
 }
 
-async fn send(env: &Env, place: &Place, words: &[Word]) -> Delivered {
+/// All of them in one request, tried again while the object does not take them.
+pub(crate) async fn send(env: &Env, place: &Place, words: &[Word]) -> Delivered {
     let Ok(body) = serde_json::to_string(words) else {
         return Delivered::GivenUp;
     };

@@ -39,6 +39,15 @@ pub(crate) struct Hello {
     pub(crate) address: Option<String>,
 }
 
+/// What a connection that a room holds has to say to a domain or to the directory.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Consultation {
+    pub(crate) socket: SocketId,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) room: String,
+    pub(crate) frame: String,
+}
+
 // No domain can be called so: names hold no control characters.
 const DIRECTORY: &str = "\u{1}directory";
 const ADDRESS: &str = "\u{1}address-";
@@ -105,6 +114,12 @@ pub(crate) async fn admit(
         Ok(retry_after_ms) => Err(retry_after_ms),
         Err(_) => Ok(()),
     })
+}
+
+/// The frames that answer it.
+pub(crate) async fn consult(env: &Env, place: &Place, question: &Consultation) -> Result<Vec<String>> {
+    let mut response = place.post(env, "/consult", &serde_json::to_string(question)?).await?;
+    Ok(serde_json::from_str(&response.text().await?)?)
 }
 
 fn tracker(env: &Env, name: &str) -> Result<Stub> {

@@ -213,7 +213,8 @@ impl Chat {
             match word {
                 Word::Post(post) => are_kept &= self.tell(RoomInput::Post(*post)),
                 Word::Overheard { frame, except } => self.seats.tell_members(&frame, except.map(conn_of)),
-                Word::Observed { .. } | Word::Numbers(_) => {}
+                Word::Observed { frame } => self.seats.tell_observers(&frame),
+                Word::Numbers(_) | Word::Watch { .. } | Word::Parted { .. } => {}
             }
         }
         if are_kept { Response::ok("") } else { Response::error("storage is not available", 503) }
@@ -230,9 +231,17 @@ impl Chat {
         Ok(())
     }
 
-    fn part(self: &Rc<Self>, seat: &Seat, how: Farewell) {
+    fn part(self: &Rc<Self>, seat: &Rc<Seat>, how: Farewell) {
         if self.seats.remove(seat.conn) {
             self.doors.close(seat.conn);
+            let known = seat.attached();
+            for domain in known.domains {
+                self.say(Place::Domain(domain), Word::Parted { socket: known.socket }, None);
+            }
+            if known.observes && !self.seats.are_observed() {
+                let word = Word::Watch { room: self.id.as_str().into(), is_watching: false };
+                self.say(Place::Directory, word, None);
+            }
             self.tell(RoomInput::Disconnected { conn: seat.conn, how });
         }
     }

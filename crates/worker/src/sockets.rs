@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use weeziq_core::ids::{ConnId, SocketId};
+use weeziq_core::ids::{ConnId, DomainId, SocketId};
 use weeziq_core::rooms::Member;
 use worker::{
     Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, console_error,
@@ -29,6 +29,8 @@ pub(crate) struct Attached {
     pub(crate) is_visitor: bool,
     /// Of a direct one: something elsewhere hangs on it that an eviction cuts.
     pub(crate) is_elsewhere: bool,
+    /// Of a direct one: the domains that have to learn of its end.
+    pub(crate) domains: Vec<DomainId>,
 }
 
 pub(crate) struct Seat {
@@ -43,6 +45,8 @@ pub(crate) struct Seats(RefCell<HashMap<ConnId, Rc<Seat>>>);
 /// The very bytes that the platform answers without waking the object.
 const PING: &str = r#"{"type":"ping"}"#;
 const PONG: &str = r#"{"type":"pong"}"#;
+/// The attachment of a connection that has been parted with.
+const GONE: &str = "";
 
 impl Seats {
     pub(crate) fn of(state: &State) -> Self {
@@ -63,6 +67,7 @@ impl Seats {
             member: None,
             is_visitor: false,
             is_elsewhere: false,
+            domains: Vec::new(),
         };
         let seat = Rc::new(Seat {
             conn: conn_of(hello.socket),
@@ -78,16 +83,16 @@ impl Seats {
         self.0.borrow().get(&conn).cloned()
     }
 
-    /// Whose socket this is.
+    /// Whose socket this is. One that closes while the object sleeps is not listed any more when it wakes for that.
     pub(crate) fn at(&self, socket: &WebSocket) -> Option<Rc<Seat>> {
-        let known = socket.deserialize_attachment::<String>().ok()??;
-        let attached: Attached = serde_json::from_str(&known).ok()?;
-        self.get(conn_of(attached.socket))
+        let seat = Seat::of(socket.clone())?;
+        Some(self.0.borrow_mut().entry(seat.conn).or_insert_with(|| Rc::new(seat)).clone())
     }
 
-    /// False if it had gone before. A closing socket is still listed by the platform, so this is what counts.
+    /// False if it had gone before. While it closes the platform still lists a socket, so this is what counts.
     pub(crate) fn remove(&self, conn: ConnId) -> bool {
-        self.0.borrow_mut().remove(&conn).is_some()
+        let seat = self.0.borrow_mut().remove(&conn);
+        seat.inspect(|seat| drop(seat.socket.serialize_attachment(GONE))).is_some()
     }
 
     pub(crate) fn all(&self) -> Vec<Rc<Seat>> {
@@ -106,6 +111,10 @@ impl Seats {
                 seat.send(text);
             }
         }
+    }
+
+    pub(crate) fn are_observed(&self) -> bool {
+        self.0.borrow().values().any(|seat| seat.attached.borrow().observes)
     }
 
     pub(crate) fn tell_observers(&self, text: &str) {

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_channel::oneshot;
+use futures_channel::mpsc::{UnboundedSender, unbounded};
+use futures_util::StreamExt;
 use weeziq_core::ids::{ConnId, DomainId, VisitorId};
 use weeziq_core::protocol::command::{Command, Request as Asked, VisitorsCommand, body};
 use weeziq_core::protocol::error::ClientError;
@@ -27,7 +28,7 @@ use worker::{
 use crate::clock::{Clock, conn_of, entropy, socket_id};
 use crate::encode;
 use crate::outbox::{Item, Numbers, Outbox, Word};
-use crate::places::{Place, Role};
+use crate::places::{Consultation, Place, Role};
 use crate::reply::{self, hello_of};
 use crate::settings::Settings;
 use crate::sockets::{Seat, Seats, answer_pings, close_back};
@@ -50,12 +51,29 @@ struct Tracker {
     clock: Clock,
     seats: Seats,
     visitors: RefCell<Option<Visitors>>,
-    /// Over HTTP.
-    requests: RefCell<HashMap<ConnId, oneshot::Sender<Event>>>,
+    /// Over HTTP, and from rooms for connections that they hold.
+    requests: RefCell<HashMap<ConnId, UnboundedSender<Reply>>>,
     alarm_at: Cell<Option<UnixMs>>,
     outbox: Rc<Outbox>,
     /// What the directory was last told: active now, ever.
     told: Cell<Option<(usize, u64)>>,
+}
+
+type Reply = (Option<Box<str>>, Event);
+
+/// What one turn is about.
+#[derive(Default)]
+struct Inputs {
+    all: Vec<VisitorsInput>,
+    caller: Option<Caller>,
+    /// The room that holds the connection which they come from, where one does.
+    room: Option<String>,
+}
+
+impl Inputs {
+    fn one(input: VisitorsInput) -> Self {
+        Self { all: vec![input], ..Self::default() }
+    }
 }
 
 /// What is due sooner is waited for in memory: an alarm costs a write and a request.
@@ -65,6 +83,8 @@ const ALARM_FROM_MS: i64 = 1_000;
 const CLAIM_TABLE: &str = "CREATE TABLE IF NOT EXISTS claim (
     conn TEXT NOT NULL,
     visitor TEXT NOT NULL,
+    -- The room that holds the connection, if it does not end here. It says when it is gone.
+    room TEXT,
     PRIMARY KEY (conn, visitor)
 ) STRICT, WITHOUT ROWID";
 
@@ -95,6 +115,9 @@ impl DurableObject for VisitorTracker {
             ("/connect", _) => Ok(tracker.seats.accept(&tracker.state, hello_of(&request)?)?.1),
             ("/admit", Some(Role::Address)) => tracker.admit(request).await,
             ("/words", Some(Role::Directory)) => tracker.hear(request).await,
+            ("/words", Some(Role::Domain(domain))) => tracker.hear_partings(domain, request).await,
+            ("/consult", Some(Role::Domain(domain))) => tracker.consult(domain, request).await,
+            ("/consult", Some(Role::Directory)) => tracker.consult_directory(request).await,
             ("/domains", Some(Role::Directory)) => reply::body(tracker.all_domains()?),
             (path, Some(Role::Domain(domain))) => match path.strip_prefix("/visitors/") {
                 Some(kind) => tracker.answer_request(domain, kind, request).await,
@@ -130,7 +153,7 @@ impl DurableObject for VisitorTracker {
         let tracker = &self.tracker;
         tracker.alarm_at.set(None);
         match &tracker.role {
-            Some(Role::Domain(domain)) => tracker.tell(domain, vec![VisitorsInput::Alarm], None),
+            Some(Role::Domain(domain)) => tracker.tell(domain, Inputs::one(VisitorsInput::Alarm)),
             Some(Role::Address) => tracker.forget_address().await?,
             Some(Role::Directory) | None => {}
         }
@@ -147,7 +170,7 @@ impl Tracker {
                 let via = Via::Connection { user_agent: known.user_agent.map(Arc::from) };
                 let caller = from.clone();
                 let input = VisitorsInput::Command { from, via, command };
-                self.tell(domain, vec![input], Some(caller));
+                self.tell(domain, Inputs { caller: Some(caller), ..Inputs::one(input) });
             }
             (Command::AllDomainStats, Some(Role::Directory)) => {
                 let event = self.all_domains().unwrap_or_else(|error| {
@@ -173,16 +196,52 @@ impl Tracker {
                 Err(error) => return reply::refusal(&error),
             },
         };
-        let (sender, answer) = oneshot::channel();
         let socket = socket_id();
         let from = Caller { conn: conn_of(socket), socket, reply_to: None };
-        self.requests.borrow_mut().insert(from.conn, sender);
         let input = VisitorsInput::Command { from: from.clone(), via: Via::Request, command };
-        self.tell(domain, vec![input], Some(from));
-        match answer.await {
-            Ok(event) => reply::body(event),
-            Err(_) => reply::refusal(&ClientError::unavailable()),
+        let mut replies = self.replies_to(domain, Inputs { caller: Some(from), ..Inputs::one(input) }).await;
+        match replies.pop() {
+            Some((_, event)) => reply::body(event),
+            None => reply::refusal(&ClientError::unavailable()),
         }
+    }
+
+    /// From a connection that a room holds.
+    async fn consult(self: &Rc<Self>, domain: &DomainId, mut request: Request) -> Result<Response> {
+        let asked: Consultation = serde_json::from_str(&request.text().await?)?;
+        let Ok(Asked { reply_to, command: Command::Visitors(_, command) }) = Asked::parse(&asked.frame, None)
+        else {
+            return Response::error("this is not for a domain", 400);
+        };
+        let from = Caller { conn: conn_of(asked.socket), socket: asked.socket, reply_to };
+        let via = Via::Connection { user_agent: asked.user_agent.map(Arc::from) };
+        let input = VisitorsInput::Command { from: from.clone(), via, command };
+        let inputs = Inputs { all: vec![input], caller: Some(from), room: Some(asked.room) };
+        let replies = self.replies_to(domain, inputs).await;
+        let frames: Vec<String> =
+            replies.iter().map(|(reply_to, event)| encode(event, reply_to.as_deref())).collect();
+        Response::ok(serde_json::to_string(&frames)?)
+    }
+
+    /// All that a turn says to its caller.
+    async fn replies_to(self: &Rc<Self>, domain: &DomainId, inputs: Inputs) -> Vec<Reply> {
+        let Some(conn) = inputs.caller.as_ref().map(|caller| caller.conn) else { return Vec::new() };
+        let (sender, replies) = unbounded();
+        self.requests.borrow_mut().insert(conn, sender);
+        self.tell(domain, inputs);
+        let tracker = self.clone();
+        self.in_turn(move || drop(tracker.requests.borrow_mut().remove(&conn)));
+        replies.collect().await
+    }
+
+    async fn hear_partings(self: &Rc<Self>, domain: &DomainId, mut request: Request) -> Result<Response> {
+        let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
+        for word in words {
+            if let Word::Parted { socket } = word {
+                self.part(domain, conn_of(socket));
+            }
+        }
+        Response::ok("")
     }
 
     fn end(self: &Rc<Self>, socket: &WebSocket) {
@@ -192,14 +251,20 @@ impl Tracker {
             return;
         };
         if self.seats.remove(seat.conn) {
-            let gone = claims(&mut Store::new(&self.state.storage()), Some(seat.conn)).unwrap_or_default();
-            let parting = |(conn, visitor)| VisitorsInput::Disconnected { conn, visitor };
-            self.tell(domain, gone.into_iter().map(parting).collect(), None);
+            self.part(domain, seat.conn);
         }
     }
 
+    fn part(self: &Rc<Self>, domain: &DomainId, conn: ConnId) {
+        let claimed = claims(&mut Store::new(&self.state.storage())).unwrap_or_default();
+        let own = claimed.into_iter().filter(|claim| claim.conn == conn);
+        let all = own.map(|Claim { conn, visitor, .. }| VisitorsInput::Disconnected { conn, visitor });
+        self.tell(domain, Inputs { all: all.collect(), ..Inputs::default() });
+    }
+
     /// One turn of the domain.
-    fn tell(self: &Rc<Self>, domain: &DomainId, inputs: Vec<VisitorsInput>, caller: Option<Caller>) {
+    fn tell(self: &Rc<Self>, domain: &DomainId, inputs: Inputs) {
+        let caller = inputs.caller.clone();
         match self.turn(domain, inputs) {
             Ok(outputs) => self.carry_out(domain, outputs),
             Err(failed) => {
@@ -219,11 +284,7 @@ impl Tracker {
         }
     }
 
-    fn turn(
-        &self,
-        domain: &DomainId,
-        inputs: Vec<VisitorsInput>,
-    ) -> std::result::Result<Vec<Output>, Failed> {
+    fn turn(&self, domain: &DomainId, inputs: Inputs) -> std::result::Result<Vec<Output>, Failed> {
         let settings = self.settings.clone().map_err(Failed::Panic)?;
         let (domain, now, entropy) = (domain.clone(), self.clock.now(), entropy());
         let visitors = self.visitors.borrow_mut().take();
@@ -239,8 +300,8 @@ impl Tracker {
                 }
             };
             let mut outputs = Vec::new();
-            for input in inputs {
-                note_claim(sql, &input)?;
+            for input in inputs.all {
+                note_claim(sql, &input, inputs.room.as_deref())?;
                 visitors.handle(cx, input, sql, &mut outputs)?;
             }
             Ok((visitors, outputs))
@@ -285,11 +346,22 @@ impl Tracker {
                 tracker.reply(to, reply_to.as_deref(), event);
             }
         };
+        self.in_turn(reply_all);
+    }
+
+    /// After whatever has to reach the directory first.
+    fn in_turn(&self, act: impl FnOnce() + 'static) {
         if self.outbox.is_empty() {
-            return reply_all();
+            return act();
         }
-        self.outbox.push(Item { word: None, then: Box::new(move |_| reply_all()) });
-        self.state.wait_until(self.outbox.clone().drain(self.env.clone()));
+        self.outbox.push(Item { word: None, then: Box::new(move |_| act()) });
+        self.send();
+    }
+
+    fn send(&self) {
+        if !self.outbox.is_empty() {
+            self.state.wait_until(self.outbox.clone().drain(self.env.clone()));
+        }
     }
 
     fn say(self: &Rc<Self>, word: Word) {
@@ -304,9 +376,8 @@ impl Tracker {
     }
 
     fn reply(&self, to: ConnId, reply_to: Option<&str>, event: Event) {
-        let request = self.requests.borrow_mut().remove(&to);
-        if let Some(request) = request {
-            let _ = request.send(event); // a reader that is gone needs no answer
+        if let Some(request) = self.requests.borrow().get(&to) {
+            let _ = request.unbounded_send((reply_to.map(Into::into), event)); // a reader that is gone needs no answer
         } else if let Some(seat) = self.seats.get(to) {
             seat.send(&encode(&event, reply_to));
         }
@@ -318,7 +389,7 @@ impl Tracker {
             let (tracker, domain) = (self.clone(), domain.clone());
             self.state.wait_until(async move {
                 Delay::from(Duration::from_millis(wait_ms.max(0) as u64)).await;
-                tracker.tell(&domain, vec![VisitorsInput::Alarm], None);
+                tracker.tell(&domain, Inputs::one(VisitorsInput::Alarm));
             });
         } else if self.alarm_at.get().is_none_or(|armed| at < armed) {
             self.alarm_at.set(Some(at));
@@ -332,7 +403,18 @@ impl Tracker {
     }
 }
 
-fn note_claim(sql: &mut dyn Sql, input: &VisitorsInput) -> std::result::Result<(), SqlError> {
+/// Which visitor a connection speaks for.
+struct Claim {
+    conn: ConnId,
+    visitor: VisitorId,
+    is_held_by_room: bool,
+}
+
+fn note_claim(
+    sql: &mut dyn Sql,
+    input: &VisitorsInput,
+    room: Option<&str>,
+) -> std::result::Result<(), SqlError> {
     let (conn, visitor, is_here) = match input {
         VisitorsInput::Command {
             from,
@@ -346,19 +428,20 @@ fn note_claim(sql: &mut dyn Sql, input: &VisitorsInput) -> std::result::Result<(
         VisitorsInput::Command { .. } | VisitorsInput::Alarm => return Ok(()),
     };
     let conn = conn.0.to_string();
-    let params = [Value::Text(&conn), Value::Text(visitor.as_str())];
+    let params = [Value::Text(&conn), Value::Text(visitor.as_str()), Value::text(room)];
     match is_here {
-        true => sql.run("INSERT INTO claim (conn, visitor) VALUES (?, ?) ON CONFLICT DO NOTHING", &params),
-        false => sql.run("DELETE FROM claim WHERE conn = ? AND visitor = ?", &params),
+        true => sql
+            .run("INSERT INTO claim (conn, visitor, room) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", &params),
+        false => sql.run("DELETE FROM claim WHERE conn = ? AND visitor = ?", &[params[0], params[1]]),
     }
 }
 
-fn claims(sql: &mut dyn Sql, of: Option<ConnId>) -> std::result::Result<Vec<(ConnId, VisitorId)>, SqlError> {
+fn claims(sql: &mut dyn Sql) -> std::result::Result<Vec<Claim>, SqlError> {
     let mut found = Vec::new();
-    let conn = of.map(|conn| conn.0.to_string());
-    let params = [Value::text(conn.as_deref()), Value::text(conn.as_deref())];
-    sql.query("SELECT conn, visitor FROM claim WHERE ? IS NULL OR conn = ?", &params, &mut |row| {
-        found.extend(row.text(0).parse().ok().map(ConnId).zip(VisitorId::parse(row.text(1))));
+    sql.query("SELECT conn, visitor, room FROM claim", &[], &mut |row| {
+        let named = row.text(0).parse().ok().map(ConnId).zip(VisitorId::parse(row.text(1)));
+        let is_held_by_room = row.opt_text(2).is_some();
+        found.extend(named.map(|(conn, visitor)| Claim { conn, visitor, is_held_by_room }));
     })?;
     Ok(found)
 }
@@ -368,10 +451,10 @@ fn living_claims(
     sql: &mut dyn Sql,
     here: &[ConnId],
 ) -> std::result::Result<Vec<(ConnId, VisitorId)>, SqlError> {
-    let (living, dead): (Vec<_>, Vec<_>) =
-        claims(sql, None)?.into_iter().partition(|(conn, _)| here.contains(conn));
-    for (conn, _) in dead {
+    let is_alive = |claim: &Claim| claim.is_held_by_room || here.contains(&claim.conn);
+    let (living, dead): (Vec<_>, Vec<_>) = claims(sql)?.into_iter().partition(is_alive);
+    for Claim { conn, .. } in dead {
         sql.run("DELETE FROM claim WHERE conn = ?", &[Value::Text(&conn.0.to_string())])?;
     }
-    Ok(living)
+    Ok(living.into_iter().map(|Claim { conn, visitor, .. }| (conn, visitor)).collect())
 }

@@ -432,6 +432,93 @@ impl Ledger {
     }
 }
 
+#[test]
+fn an_evicted_room_still_ends_what_its_members_had_begun() {
+    let mut world = World::new();
+    (1..=3).for_each(|conn| world.join(conn, &format!("u{conn}")));
+    world.frame(1, r#"{"type":"typing-start","userId":"u1"}"#);
+    world.input(RoomInput::Disconnected { conn: ConnId(3), how: Farewell::Died });
+    world.seen();
+
+    world.reopen();
+    world.pass(MEMBER_GRACE_MS);
+    assert!(world.seen().contains("all: user-left u3"));
+    world.reopen();
+    world.pass(TYPING_TTL_MS);
+    assert_eq!(world.seen(), "all but 1: user-typing u1 isTyping=false");
+    world.reopen();
+    world.pass(TYPING_TTL_MS);
+    assert_eq!(world.seen(), "", "what has ended does not end again");
+}
+
+#[test]
+fn who_is_back_after_an_eviction_was_never_away() {
+    let mut world = World::new();
+    (1..=2).for_each(|conn| world.join(conn, &format!("u{conn}")));
+    world.input(RoomInput::Disconnected { conn: ConnId(2), how: Farewell::Died });
+    world.reopen();
+    world.seen();
+    world.join(3, "u2");
+    world.pass(MEMBER_GRACE_MS);
+    world.reopen();
+    world.pass(MEMBER_GRACE_MS);
+    let seen = world.seen();
+    assert!(!seen.contains("user-joined") && !seen.contains("user-left"), "{seen}");
+}
+
+#[test]
+fn answers_that_an_eviction_cut_end_once() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"ai-stream","id":"a","userId":"u1","message":"one"}"#);
+    world.frame(1, r#"{"type":"ai-chat","id":"b","userId":"u1","message":"two"}"#);
+    let (run, _) = world.asked().unwrap();
+    world.says(run, "Hel");
+    world.seen();
+
+    world.reopen();
+    world.input(RoomInput::Awoken);
+    let ends = world.seen();
+    assert_eq!(ends.matches("interrupted").count(), 2, "{ends}");
+    world.says(run, "lo");
+    world.finishes(run);
+    world.reopen();
+    world.input(RoomInput::Awoken);
+    assert_eq!(world.seen(), "");
+}
+
+#[test]
+fn an_eviction_forgets_no_question_of_the_quota() {
+    let mut world = World::new();
+    let ask = |world: &mut World| {
+        world.frame(1, r#"{"type":"ai-chat","userId":"u1","message":"again"}"#);
+        if let Some((run, _)) = world.asked() {
+            world.finishes(run);
+        }
+        world.reopen();
+        world.seen()
+    };
+    (0..20).for_each(|_| assert!(!ask(&mut world).contains("rate_limited")));
+    assert!(ask(&mut world).contains("rate_limited"));
+}
+
+#[test]
+fn a_message_that_is_handed_over_twice_is_one() {
+    let mut world = World::new();
+    world.join(1, "u1");
+    world.seen();
+    let post = || Post {
+        id: ClientMessageId::of_run("answer", RunId(7)),
+        user: UserId::ai(),
+        user_name: "AI".into(),
+        role: "assistant".into(),
+        text: "Hello".into(),
+        socket: SocketId::from_entropy(1),
+    };
+    world.input(RoomInput::Post(post()));
+    world.input(RoomInput::Post(post()));
+    assert_eq!(world.seen().matches("new-message").count(), 1);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -87,7 +87,7 @@ const FIRST: &[&str] = &[
     "CREATE INDEX visitor_here ON visitor (domain) WHERE here <> 0",
 ];
 
-/// What a room needs to be rebuilt while its connections live on.
+/// What rooms and domains need to be rebuilt while their connections live on.
 const SECOND: &[&str] = &[
     // `member` is rooms::Member as JSON.
     "CREATE TABLE departed (
@@ -99,6 +99,8 @@ const SECOND: &[&str] = &[
     "CREATE INDEX departed_by_room ON departed (room)",
     // What the conversation has used of its quota: rate::Usage.
     "ALTER TABLE room ADD COLUMN asked_us INTEGER NOT NULL DEFAULT 0",
+    // When a visitor whose last connection ended stops counting.
+    "ALTER TABLE visitor ADD COLUMN leave_at INTEGER",
     // Who waits for the answer, as conversations::Asked in JSON.
     "ALTER TABLE run ADD COLUMN asked TEXT",
 ];

@@ -31,6 +31,7 @@ pub struct StoredVisitor {
     pub joined_at: UnixMs,
     pub last_at: UnixMs,
     pub here: Here,
+    pub leave_at: Option<UnixMs>,
 }
 
 pub fn find_domain(sql: &mut dyn Sql, name: &DomainId) -> Result<Option<DomainRow>, SqlError> {
@@ -75,7 +76,7 @@ pub fn domains_with_visitors(sql: &mut dyn Sql) -> Result<Vec<DomainId>, SqlErro
 pub fn visitors_here(sql: &mut dyn Sql, domain: i64) -> Result<Vec<StoredVisitor>, SqlError> {
     let mut visitors = Vec::new();
     sql.query(
-        "SELECT name, data, joined_at, last_at, here FROM visitor WHERE domain = ? AND here <> 0",
+        "SELECT name, data, joined_at, last_at, here, leave_at FROM visitor WHERE domain = ? AND here <> 0",
         &[Value::Int(domain)],
         &mut |row| {
             let data = RawValue::from_string(row.text(1).into()).ok();
@@ -85,6 +86,7 @@ pub fn visitors_here(sql: &mut dyn Sql, domain: i64) -> Result<Vec<StoredVisitor
                 joined_at: UnixMs(row.int(2)),
                 last_at: UnixMs(row.int(3)),
                 here: if row.int(4) == 2 { Here::ByRequest } else { Here::ByConnection },
+                leave_at: Some(row.int(5)).filter(|at| *at > 0).map(UnixMs),
             }));
         },
     )?;
@@ -102,7 +104,8 @@ pub fn arrive(
 ) -> Result<bool, SqlError> {
     let known = first(
         sql,
-        "UPDATE visitor SET data = ?, joined_at = CASE here WHEN 0 THEN ? ELSE joined_at END, last_at = ?, here = ?
+        "UPDATE visitor SET data = ?, joined_at = CASE here WHEN 0 THEN ? ELSE joined_at END, last_at = ?, here = ?,
+            leave_at = NULL
             WHERE domain = ? AND name = ? RETURNING id",
         &[
             Value::Text(data.get()),
@@ -130,6 +133,19 @@ pub fn arrive(
         ],
     )?;
     Ok(true)
+}
+
+/// Stores that nobody speaks for a visitor any more, and until when they still count.
+pub fn set_leave_at(
+    sql: &mut dyn Sql,
+    domain: i64,
+    visitor: &VisitorId,
+    leave_at: UnixMs,
+) -> Result<(), SqlError> {
+    sql.run(
+        "UPDATE visitor SET leave_at = ? WHERE domain = ? AND name = ?",
+        &[Value::Int(leave_at.0), Value::Int(domain), Value::Text(visitor.as_str())],
+    )
 }
 
 /// Stores that someone left, or with `here` unchanged that they gave a sign of life.

@@ -138,13 +138,19 @@ impl Visitors {
         for (conn, visitor) in claims {
             if let Some(visitor) = domain.here.get_mut(&visitor) {
                 visitor.connections.push(conn);
+                visitor.leave_at = None;
             }
         }
-        let leave_at = now.plus(VISITOR_GRACE_MS);
         for (id, visitor) in domain.here.iter_mut().filter(|(_, visitor)| visitor.is_unclaimed()) {
+            let leave_at = visitor.leave_at.unwrap_or(now.plus(VISITOR_GRACE_MS));
+            if visitor.leave_at.is_none() {
+                // Kept, so that waking again and again does not begin the grace anew.
+                rows::set_leave_at(sql, row, id, leave_at)?;
+            }
             visitor.leave_at = Some(leave_at);
             domain.leaving.push_back((leave_at, id.clone()));
         }
+        domain.leaving.make_contiguous().sort();
         domain.idle_check_at = (!domain.here.is_empty()).then_some(now);
         Ok(domain)
     }
@@ -177,7 +183,7 @@ impl Visitors {
         let mut turn = Turn { cx, sql, out };
         match input {
             VisitorsInput::Command { from, via, command } => self.command(&mut turn, &from, &via, command)?,
-            VisitorsInput::Disconnected { conn, visitor } => self.disconnect(&turn, conn, visitor),
+            VisitorsInput::Disconnected { conn, visitor } => self.disconnect(&mut turn, conn, visitor)?,
             VisitorsInput::Alarm => {
                 self.armed = None;
                 self.expire(&mut turn)?;
@@ -337,16 +343,21 @@ impl Visitors {
         self.arrive(turn, from, via, id, data)
     }
 
-    fn disconnect(&mut self, turn: &Turn<'_>, conn: ConnId, id: VisitorId) {
+    fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, id: VisitorId) -> Result<(), SqlError> {
+        let row = self.row;
         let Some(visitor) = self.here.get_mut(&id) else {
-            return;
+            return Ok(());
         };
         visitor.connections.retain(|known| *known != conn);
         if visitor.is_unclaimed() && visitor.leave_at.is_none() {
             let leave_at = turn.cx.now.plus(VISITOR_GRACE_MS);
             visitor.leave_at = Some(leave_at);
+            if let Some(row) = row {
+                rows::set_leave_at(turn.sql, row, &id, leave_at)?;
+            }
             self.leaving.push_back((leave_at, id));
         }
+        Ok(())
     }
 
     fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
@@ -463,6 +474,7 @@ impl Visitor {
             last_at: stored.last_at,
             stored_at: stored.last_at,
             by_request: stored.here == Here::ByRequest,
+            leave_at: stored.leave_at,
             ..Self::new(stored.data, stored.last_at)
         }
     }

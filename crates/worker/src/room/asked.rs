@@ -69,6 +69,8 @@ fn streamed(first: Event, events: UnboundedReceiver<Event>, form: StreamAs) -> R
     });
     ResponseBuilder::new()
         .with_header("content-type", form.content_type())?
-        .with_header("cache-control", "no-cache")?
+        // Or it would be compressed on its way, and that takes more than one piece at a time.
+        .with_header("cache-control", "no-cache, no-transform")?
+        .with_header("content-encoding", "identity")?
         .from_stream(body)
 }

@@ -10,6 +10,8 @@ use weeziq_core::session::Session;
 
 use super::Chat;
 use crate::gateway::{Frame, Gateway, Origin};
+use crate::outbox::{Delivered, Word, send};
+use crate::places::Place;
 use crate::sockets::Seat;
 
 #[derive(Default)]
@@ -61,11 +63,32 @@ impl Chat {
         if door.gateway.is_over() {
             return self.part(seat, Farewell::Died);
         }
-        door.gateway.observe().await;
-        let (is_visitor, is_elsewhere) = (!door.gateway.observes(), door.gateway.has_links());
+        let (observes, is_elsewhere) = (door.gateway.observes(), door.gateway.has_links());
         let known = seat.attached();
-        if (known.is_visitor, known.is_elsewhere) != (is_visitor, is_elsewhere) {
-            seat.amend(|attached| (attached.is_visitor, attached.is_elsewhere) = (is_visitor, is_elsewhere));
+        let domains = door.gateway.domains();
+        let has_more = domains.iter().any(|domain| !known.domains.contains(domain));
+        if has_more || (known.is_visitor, known.is_elsewhere) != (!observes, is_elsewhere) {
+            seat.amend(|attached| {
+                (attached.is_visitor, attached.is_elsewhere) = (!observes, is_elsewhere);
+                attached.domains.extend(domains.into_iter().filter(|domain| !known.domains.contains(domain)));
+            });
+        }
+        if known.observes != observes {
+            self.observe(seat, observes).await;
+        }
+    }
+
+    /// Has the directory say to this room what those hear who watch all domains, while one of them is here. In so many
+    /// words and not over a socket, which would keep the room from sleeping.
+    pub(super) async fn observe(&self, seat: &Seat, observes: bool) {
+        let was_watched = self.seats.are_observed();
+        seat.amend(|attached| attached.observes = observes);
+        let is_watched = self.seats.are_observed();
+        if was_watched != is_watched {
+            let word = Word::Watch { room: self.id.as_str().into(), is_watching: is_watched };
+            if send(&self.env, &Place::Directory, &[word]).await == Delivered::GivenUp {
+                seat.amend(|attached| attached.observes = was_watched);
+            }
         }
     }
 

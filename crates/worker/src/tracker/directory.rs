@@ -5,14 +5,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use weeziq_core::ids::DomainId;
+use weeziq_core::ids::{DomainId, RoomId};
+use weeziq_core::protocol::command::reply_to_of;
 use weeziq_core::protocol::event::{DomainSummary, Event};
 use weeziq_core::store::{Sql, SqlError, Value};
 use weeziq_core::time::UnixMs;
 use worker::{Error, Request, Response, Result};
 
 use super::Tracker;
-use crate::outbox::{Numbers, Word};
+use crate::encode;
+use crate::outbox::{Item, Numbers, Word};
+use crate::places::{Consultation, Place};
 use crate::store::Store;
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS directory (
@@ -22,19 +25,44 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS directory (
     updated_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID";
 
+const WATCHING_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS watching (room TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
+
 impl Tracker {
     pub(super) async fn hear(self: &Rc<Self>, mut request: Request) -> Result<Response> {
         let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
         let mut sql = Store::new(&self.state.storage());
-        sql.run(TABLE, &[]).map_err(failed)?;
+        sql.run(TABLE, &[]).and_then(|()| sql.run(WATCHING_TABLE, &[])).map_err(failed)?;
         for word in words {
             match word {
-                Word::Observed { frame } => self.seats.tell_observers(&frame),
+                Word::Observed { frame } => self.show(&mut sql, &frame).map_err(failed)?,
+                Word::Watch { room, is_watching } => watch(&mut sql, &room, is_watching).map_err(failed)?,
                 Word::Numbers(numbers) => note(&mut sql, &numbers).map_err(failed)?,
-                Word::Post(_) | Word::Overheard { .. } => {}
+                Word::Post(_) | Word::Overheard { .. } | Word::Parted { .. } => {}
             }
         }
         Response::ok("")
+    }
+
+    /// From a connection that a room holds.
+    pub(super) async fn consult_directory(&self, mut request: Request) -> Result<Response> {
+        let asked: Consultation = serde_json::from_str(&request.text().await?)?;
+        let reply_to = reply_to_of(&asked.frame);
+        let frames = [encode(&self.all_domains()?, reply_to.as_deref())];
+        Response::ok(serde_json::to_string(&frames)?)
+    }
+
+    /// To those whose sockets end here, and to the rooms that hold some themselves.
+    fn show(self: &Rc<Self>, sql: &mut Store, frame: &str) -> std::result::Result<(), SqlError> {
+        self.seats.tell_observers(frame);
+        let mut rooms = Vec::new();
+        sql.query("SELECT room FROM watching", &[], &mut |row| rooms.push(RoomId::known(row.text(0))))?;
+        for room in rooms {
+            let word = Word::Observed { frame: frame.into() };
+            self.outbox.push(Item { word: Some((Place::Room(room), word)), then: Box::new(|_| {}) });
+        }
+        self.send();
+        Ok(())
     }
 
     pub(super) fn all_domains(&self) -> Result<Event> {
@@ -52,6 +80,14 @@ impl Tracker {
         .map_err(failed)?;
         Ok(Event::AllDomainStats { stats, timestamp: self.clock.now() })
     }
+}
+
+fn watch(sql: &mut dyn Sql, room: &str, is_watching: bool) -> std::result::Result<(), SqlError> {
+    let statement = match is_watching {
+        true => "INSERT INTO watching (room) VALUES (?) ON CONFLICT DO NOTHING",
+        false => "DELETE FROM watching WHERE room = ?",
+    };
+    sql.run(statement, &[Value::Text(room)])
 }
 
 fn note(sql: &mut dyn Sql, numbers: &Numbers) -> std::result::Result<(), SqlError> {

@@ -24,14 +24,14 @@ use crate::clock::Clock;
 use crate::encode;
 use crate::places::{Consultation, Hello, Place, admit, consult};
 use crate::settings::Settings;
+use crate::sockets::Seat;
 
 pub(crate) struct Gateway {
     env: Env,
     settings: Rc<Settings>,
     client: WebSocket,
     from: Origin,
-    /// The room that holds the socket, where one does.
-    home: Option<RoomId>,
+    home: Option<Home>,
     session: RefCell<Session>,
     links: RefCell<HashMap<Place, Link>>,
     clock: Clock,
@@ -45,6 +45,12 @@ pub(crate) struct Origin {
     pub(crate) user_agent: Option<String>,
     /// The name of the object that counts its address.
     pub(crate) address: String,
+}
+
+/// The room that holds the socket, where one does.
+pub(crate) struct Home {
+    pub(crate) room: RoomId,
+    pub(crate) seat: Rc<Seat>,
 }
 
 struct Link {
@@ -81,7 +87,7 @@ impl Gateway {
         client: WebSocket,
         from: Origin,
         session: Session,
-        home: Option<RoomId>,
+        home: Option<Home>,
     ) -> Rc<Self> {
         Rc::new(Self {
             env,
@@ -101,9 +107,14 @@ impl Gateway {
         self.session.borrow().domains()
     }
 
-    /// Whether anything that an eviction would cut hangs on this connection.
-    pub(crate) fn has_links(&self) -> bool {
-        !self.links.borrow().is_empty()
+    /// Has the room at home remember whether anything that an eviction would cut hangs on this connection.
+    fn note_links(&self) {
+        let Some(home) = &self.home else { return };
+        let is_cut = |(place, link): (&Place, &Link)| link.asked > 0 || !self.is_loose(place);
+        let is_elsewhere = self.links.borrow().iter().any(is_cut);
+        if home.seat.attached().is_elsewhere != is_elsewhere {
+            home.seat.amend(|attached| attached.is_elsewhere = is_elsewhere);
+        }
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -174,12 +185,14 @@ impl Gateway {
                 Place::Room(conversation.clone().unwrap_or_else(own))
             }
         };
-        if matches!((&place, &self.home), (Place::Room(room), Some(home)) if room == home) {
+        if matches!((&place, &self.home), (Place::Room(room), Some(home)) if *room == home.room) {
             return Some(request);
         }
         let is_question = matches!(request.command, Command::Ask(..));
         let done = match (&place, &self.home) {
-            (Place::Domain(_) | Place::Directory, Some(home)) => self.consult(&place, home, frame).await,
+            (Place::Domain(_) | Place::Directory, Some(home)) => {
+                self.consult(&place, &home.room, frame).await
+            }
             _ => self.forward(&place, frame, is_question).await,
         };
         if let Err(error) = done {
@@ -247,7 +260,10 @@ impl Gateway {
         let link = links.get_mut(place).ok_or_else(ClientError::unavailable)?;
         link.used_at = self.clock.now().0;
         link.asked += usize::from(is_question);
-        link.socket.send_with_str(frame).map_err(|_| ClientError::unavailable())
+        let sent = link.socket.send_with_str(frame).map_err(|_| ClientError::unavailable());
+        drop(links);
+        self.note_links();
+        sent
     }
 
     async fn link(self: &Rc<Self>, place: &Place) -> Result<()> {
@@ -300,6 +316,7 @@ impl Gateway {
                     link.used_at = self.clock.now().0;
                     link.asked = link.asked.saturating_sub(usize::from(ends_a_question(&text)));
                 }
+                self.note_links();
             }
         }
         self.lose(place);

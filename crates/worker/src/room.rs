@@ -232,6 +232,10 @@ impl Chat {
     }
 
     fn part(self: &Rc<Self>, seat: &Rc<Seat>, how: Farewell) {
+        if self.room.borrow().is_none() {
+            // While the seat is still there, or the room that wakes for this would not know who goes.
+            self.tell(RoomInput::Awoken);
+        }
         if self.seats.remove(seat.conn) {
             self.doors.close(seat.conn);
             let known = seat.attached();

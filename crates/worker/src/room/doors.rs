@@ -9,7 +9,7 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 
 use super::Chat;
-use crate::gateway::{Frame, Gateway, Origin};
+use crate::gateway::{Frame, Gateway, Home, Origin};
 use crate::outbox::{Delivered, Word, send};
 use crate::places::Place;
 use crate::sockets::Seat;
@@ -63,13 +63,13 @@ impl Chat {
         if door.gateway.is_over() {
             return self.part(seat, Farewell::Died);
         }
-        let (observes, is_elsewhere) = (door.gateway.observes(), door.gateway.has_links());
+        let observes = door.gateway.observes();
         let known = seat.attached();
         let domains = door.gateway.domains();
         let has_more = domains.iter().any(|domain| !known.domains.contains(domain));
-        if has_more || (known.is_visitor, known.is_elsewhere) != (!observes, is_elsewhere) {
+        if has_more || known.is_visitor == observes {
             seat.amend(|attached| {
-                (attached.is_visitor, attached.is_elsewhere) = (!observes, is_elsewhere);
+                attached.is_visitor = !observes;
                 attached.domains.extend(domains.into_iter().filter(|domain| !known.domains.contains(domain)));
             });
         }
@@ -105,9 +105,10 @@ impl Chat {
         };
         let session =
             Session::revive(known.socket, self.id.clone(), known.member.is_some(), known.is_visitor);
-        let (env, client, home) = (self.env.clone(), seat.socket.clone(), Some(self.id.clone()));
+        let home = Home { room: self.id.clone(), seat: seat.clone() };
+        let (env, client) = (self.env.clone(), seat.socket.clone());
         let door = Rc::new(Door {
-            gateway: Gateway::new(env, settings, client, from, session, home),
+            gateway: Gateway::new(env, settings, client, from, session, Some(home)),
             waiting: RefCell::default(),
             is_busy: Cell::new(false),
         });

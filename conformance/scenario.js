@@ -13,24 +13,30 @@ const SAY_BATCH = 30;
 export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0" };
 
 /** @typedef {Record<string, string | undefined>} Settings `undefined` leaves a setting at the host's default */
+/** @typedef {keyof import("./hosts/index.js").Capabilities} Capability */
 
 /**
  * One host for the scenarios of a file or of a `describe`.
  * @param {Settings | (() => Settings | Promise<Settings>)} [env] settings on top of {@link UNLIMITED}; a function is asked
  *   just before the start, for what is known only then (the port of a mock)
+ * @param {{needs?: Capability}} [options] for all of its scenarios; a host that lacks it is not even started
  */
-export function suite(env = {}) {
+export function suite(env = {}, { needs: allNeed } = {}) {
   const host = createHost();
-  before(async () => host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }));
+  const lacking = allNeed && lacks(allNeed);
+  before(async () => {
+    if (lacking) return;
+    await host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }, { evictable: allNeed === "eviction", panics: allNeed === "panics" });
+  });
   after(() => host.dispose());
 
   /**
    * @param {string} name what happens, in the words of the field
    * @param {(s: Scenario) => Promise<void>} play
-   * @param {{needs?: keyof import("./hosts/index.js").Capabilities, timeout?: number}} [options]
+   * @param {{needs?: Capability, timeout?: number}} [options]
    */
   function scenario(name, play, { needs, timeout = SCENARIO_MS_MAX } = {}) {
-    const skip = needs && !host.capabilities[needs] ? `this host has no ${needs}` : false;
+    const skip = lacking || (needs ? lacks(needs) : false);
     test(name, { timeout, skip }, async (t) => {
       const s = new Scenario(host);
       try {
@@ -44,6 +50,11 @@ export function suite(env = {}) {
     });
   }
   return { host, scenario };
+}
+
+/** Why a test is skipped, or false if the host under test has what it needs. @param {Capability} capability */
+export function lacks(capability) {
+  return createHost().capabilities[capability] ? false : `this host has no ${capability}`;
 }
 
 /** What a scenario is played with. */
@@ -75,10 +86,11 @@ export class Scenario {
   /**
    * Connects and joins a room; the replies of the join are taken.
    * @param {string} roomId @param {string} userId @param {Record<string, unknown>} [more] fields of the join
+   * @param {Parameters<Scenario["connect"]>[0]} [how] of its connection
    * @returns {Promise<Client & {joined: import("./client.js").Frame}>}
    */
-  async member(roomId, userId, more = {}) {
-    const client = await this.connect();
+  async member(roomId, userId, more = {}, how = {}) {
+    const client = await this.connect(how);
     client.joined = await join(client, roomId, userId, more);
     return client;
   }

@@ -2,21 +2,38 @@
  * Chooses the host under test. A host is where the same wire is served from; the tests know it only by this interface.
  *
  * @typedef {object} Host
- * @property {(env?: Record<string, string>) => Promise<void>} start  a fresh instance with empty storage; resolves once
- *   it is ready to serve
- * @property {() => Promise<{code: number | null, signal: string | null}>} stop  the orderly way; keeps the storage
+ * @property {(env?: Record<string, string | undefined>, options?: {evictable?: boolean, panics?: boolean}) => Promise<void>} start  a fresh
+ *   instance with empty storage; resolves once it is ready to serve. `evictable`, if `evict` will be called; `panics`, with the routes that panic
+ * @property {() => Promise<import("./child.js").Exit>} stop  the orderly way; keeps the storage
  * @property {() => Promise<void>} kill9  death without notice; keeps the storage
- * @property {(env?: Record<string, string>) => Promise<void>} restart  starts again on the same storage (after stop or
- *   kill9); without `env`, with the settings of the last start. The URLs may change.
+ * @property {(env?: Record<string, string | undefined>) => Promise<void>} restart  starts again on the same storage (after
+ *   stop or kill9); without `env`, with the settings of the last start. The URLs may change.
  * @property {() => Promise<void>} dispose  ends whatever runs and erases the storage
  * @property {string} baseUrl  `http://…` without a trailing slash
  * @property {string} wsUrl  `ws://…/ws`
+ * @property {string | null} dataDir  the folder that holds the storage
  * @property {() => string} logs  everything the host wrote so far, over all restarts
  * @property {Capabilities} capabilities
  *
+ * @property {(signal: NodeJS.Signals) => Promise<import("./child.js").Exit>} [signal]  with `process`
+ * @property {(env: Record<string, string>) => Promise<import("./child.js").Exit & {output: string}>} [runToExit]  with
+ *   `process`: a start that must fail; rejects if it still runs after a guard time (and kills it)
+ * @property {(kind: "room" | "domain", name: string) => Promise<void>} [evict]  with `eviction`: takes what serves that room or
+ *   domain out of memory, its sockets kept open. Waits until it has nothing under way; rejects if it was not in memory
+ * @property {() => Promise<void>} [evictAll]  with `eviction`: the same with all that are in memory, for what the wire gives
+ *   no address (a conversation, a counter)
+ *
  * @typedef {object} Capabilities  what a host may leave out; a test that needs one says so
- * @property {boolean} process  has exit codes, a data directory, a listening port and signals of its own
+ * @property {boolean} process  has exit codes, signals and a port of its own, closes its clients when stopped, and refuses to
+ *   start with a bad setting
  * @property {boolean} heartbeats  pings by itself every 25 s and drops a peer that is silent for 60 s
+ * @property {boolean} backpressure  sees that a member does not read, and parts with it
+ * @property {boolean} framing  reads the frames itself, and so can close who breaks the protocol (1002, 1007)
+ * @property {boolean} ownLog  nobody else writes into its log: one JSON object a line in production
+ * @property {boolean} shards  spreads its rooms over as many parts as `SHARDS` says
+ * @property {boolean} files  keeps files
+ * @property {boolean} panics  can be had with routes that panic, to show what that does to others
+ * @property {boolean} eviction  lets an idle room or domain fall out of memory while its sockets stay open
  */
 
 const name = process.env.HOST_UNDER_TEST ?? "native";

@@ -1,24 +1,23 @@
 /** The native host: the `weeziq` binary on a free port of 127.0.0.1 with a data directory of its own. */
-import { spawn } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { exitOf, isReady, spawnGroup, untilReady, within } from "./child.js";
 
 const READY_MS_MAX = 20_000;
 const EXIT_MS_MAX = 20_000;
-const READY_POLL_MS = 20;
 
-/** @returns {import("./index.js").Host & {dataDir: string | null, pid: number | undefined, signal: (name: NodeJS.Signals) => Promise<Exit>}} */
+/** @returns {import("./index.js").Host} */
 export function create() {
   return new NativeHost();
 }
 
-/** @typedef {{code: number | null, signal: string | null}} Exit */
+/** @typedef {import("./child.js").Exit} Exit */
 
 class NativeHost {
-  capabilities = { process: true, heartbeats: true };
+  capabilities = { process: true, heartbeats: true, backpressure: true, framing: true, ownLog: true, shards: true, eviction: false, files: false, panics: false };
   baseUrl = "";
   wsUrl = "";
   /** @type {string | null} */
@@ -45,7 +44,8 @@ class NativeHost {
     // An exit is looked at only where someone waits for it; unwatched it must not become an unhandled rejection.
     this.#exited.catch(() => {});
     try {
-      this.baseUrl = await readyUrl(() => this.#log.slice(from), this.#exited, Object.values(env));
+      const log = () => this.#log.slice(from);
+      this.baseUrl = await untilReady({ exited: this.#exited, log, msMax: READY_MS_MAX }, () => servingUrl(log(), Object.values(env)));
     } catch (error) {
       await this.kill9();
       throw error;
@@ -83,48 +83,26 @@ class NativeHost {
     return this.#log;
   }
 
-  get pid() {
-    return this.#child?.pid;
+  async runToExit(env) {
+    let output = "";
+    const child = spawnBinary(env, (text) => (output += text));
+    try {
+      const exit = await within(EXIT_MS_MAX, exitOf(child), "the start was expected to fail, yet it runs");
+      return { ...exit, output };
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw new Error(`${error.message}; it wrote:\n${output}`);
+    }
   }
 }
 
-/**
- * Runs the binary until it exits by itself, for starts that must fail.
- * @param {Record<string, string>} env
- * @param {string[]} [args]
- * @returns {Promise<{code: number | null, signal: string | null, output: string}>} rejects if it is still running after
- *   the guard time (and kills it)
- */
-export async function runToExit(env, args = []) {
-  let output = "";
-  const child = spawnBinary(env, (text) => (output += text), args);
-  try {
-    const exit = await within(EXIT_MS_MAX, exitOf(child), "the start was expected to fail, yet it runs");
-    return { ...exit, output };
-  } catch (error) {
-    child.kill("SIGKILL");
-    throw new Error(`${error.message}; it wrote:\n${output}`);
-  }
-}
-
-function spawnBinary(env, onOutput, args = []) {
-  const child = spawn(binaryPath(), args, {
-    // Its own process group: a Ctrl-C on the suite must reach the suite's clean-up, not the server first.
-    detached: true,
+function spawnBinary(env, onOutput) {
+  return spawnGroup(binaryPath(), [], {
     // Started where no .env of the developer is found.
     cwd: tmpdir(),
-    stdio: ["ignore", "pipe", "pipe"],
     env: { ...inherited(), HOST: "127.0.0.1", PORT: "0", ...env },
+    onOutput,
   });
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8");
-    stream.on("data", onOutput);
-  }
-  // The suite may die by an exception or a signal; its servers must not outlive it.
-  const killIt = () => child.kill("SIGKILL");
-  process.once("exit", killIt);
-  child.once("exit", () => process.removeListener("exit", killIt));
-  return child;
 }
 
 /** Only what a process needs to run; a key or an origin list of the developer's shell must not change a result. */
@@ -144,20 +122,9 @@ function binaryPath() {
 }
 
 /** With PORT=0 the one line with the URL, logged once connections are accepted, is the only way to learn the port. */
-async function readyUrl(log, exited, envValues) {
-  let exit = null;
-  exited.then((e) => (exit = e), () => {});
-  const giveUpAt = Date.now() + READY_MS_MAX;
-  while (Date.now() < giveUpAt) {
-    if (exit) throw new Error(`the host exited with ${exit.code ?? exit.signal} before it was ready; it wrote:\n${log()}`);
-    for (const url of urlsIn(log(), envValues)) {
-      const ready = await fetch(`${url}/readyz`).catch(() => null);
-      await ready?.body?.cancel();
-      if (ready?.status === 200) return url;
-    }
-    await new Promise((resolve) => setTimeout(resolve, READY_POLL_MS));
-  }
-  throw new Error(`the host was not ready within ${READY_MS_MAX} ms; it wrote:\n${log()}`);
+async function servingUrl(log, envValues) {
+  for (const url of urlsIn(log, envValues)) if (await isReady(url)) return url;
+  return undefined;
 }
 
 function urlsIn(text, envValues) {
@@ -169,20 +136,4 @@ function urlsIn(text, envValues) {
     .filter((url) => !envValues.some((value) => value?.includes(url)))
     .filter((url) => URL.canParse(url) && new URL(url).port !== "")
     .map((url) => new URL(url).origin.replace("//0.0.0.0:", "//127.0.0.1:"));
-}
-
-function exitOf(child) {
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    // "close" comes after the pipes are drained, so the log is whole.
-    child.once("close", (code, signal) => resolve({ code, signal }));
-  });
-}
-
-function within(ms, promise, sentence) {
-  let timer;
-  const guard = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${sentence} within ${ms} ms`)), ms);
-  });
-  return Promise.race([promise, guard]).finally(() => clearTimeout(timer));
 }

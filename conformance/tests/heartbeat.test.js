@@ -2,7 +2,7 @@
 import { suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
 
-const { scenario } = suite();
+const { scenario } = suite({}, { needs: "heartbeats" });
 
 /** A ping every 25 s, gone after 60 s of silence, and a grace of 3 s: guards well beyond, for only a hang should fail. */
 const PING_GUARD_MS = 45_000;
@@ -29,5 +29,5 @@ scenario(
     // Ann said nothing either, but her side answered the pings.
     await ann.fence(room);
   },
-  { needs: "heartbeats", timeout: PING_GUARD_MS + SILENCE_GUARD_MS },
+  { timeout: PING_GUARD_MS + SILENCE_GUARD_MS },
 );

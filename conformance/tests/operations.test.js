@@ -5,22 +5,20 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { after, describe, test } from "node:test";
-import { hostName } from "../hosts/index.js";
-import { runToExit } from "../hosts/native.js";
+import { createHost } from "../hosts/index.js";
 import { get, post } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
-import { join, say, suite } from "../scenario.js";
+import { join, lacks, say, suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
 
-/** Only a host that is a process has exit codes, ports and data directories. */
-const skip = hostName === "native" ? false : "this host is no process";
+const skip = lacks("process");
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
 
 /** A start that fails: one sentence that names what is wrong, and no zero. */
 async function assertRefusesToStart(env, naming) {
-  const { code, output } = await runToExit(env);
+  const { code, output } = await createHost().runToExit(env);
   assert.ok(code !== 0 && code !== null, `exit code ${code}; it wrote:\n${output}`);
   assert.doesNotMatch(output, /panicked|RUST_BACKTRACE/);
   const lines = output.trim().split("\n");
@@ -135,7 +133,7 @@ describe("an orderly stop", { skip }, () => {
   });
 });
 
-describe("logs", { skip }, () => {
+describe("logs", () => {
   /** What a visit carries and no log may hold, at no level. */
   const secrets = { text: "planted-words-of-a-visitor", name: "Planted Name", mail: "planted@mail.example" };
 
@@ -168,17 +166,21 @@ describe("logs", { skip }, () => {
       });
 
       if (NODE_ENV === "production") {
-        scenario("each line is a JSON object", async (s) => {
-          await get(s.url("/healthz"));
-          const lines = host.logs().trim().split("\n");
-          for (const line of lines) assert.equal(typeof JSON.parse(line), "object", line);
-        });
+        scenario(
+          "each line is a JSON object",
+          async (s) => {
+            await get(s.url("/healthz"));
+            const lines = host.logs().trim().split("\n");
+            for (const line of lines) assert.equal(typeof JSON.parse(line), "object", line);
+          },
+          { needs: "ownLog" },
+        );
       }
     });
   }
 });
 
-describe("the data directory", { skip }, () => {
+describe("the data directory", () => {
   const { host, scenario } = suite();
 
   scenario("holds no address of a visitor", async (s) => {

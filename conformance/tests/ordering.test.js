@@ -47,38 +47,52 @@ scenario("a connection in many rooms keeps each room's order", async (s) => {
   }
 });
 
-scenario("a member that does not read is closed; nobody waits for it, and it can come back", async (s) => {
+/** Far more than the server's queue (1 MiB) and what two kernels buffer for a loopback connection. */
+const FLOOD = { messages: 2_000, message: "x".repeat(15_000) };
+
+scenario("nobody waits for a member that does not read, and it can come back", async (s) => {
   const room = s.unique("room");
-  const [ann, bob] = [await s.member(room, "ann"), await s.member(room, "bob")];
-  const slow = await s.member(room, "slow");
+  const [ann, bob, slow] = [await s.member(room, "ann"), await s.member(room, "bob"), await s.member(room, "slow")];
   slow.socket.pause();
-  // Far more than the server's queue (1 MiB) and what two kernels buffer for a loopback connection.
-  const [messages, message] = [2_000, "x".repeat(15_000)];
-  await sayMany(ann, room, "ann", messages, () => message);
+  await sayMany(ann, room, "ann", FLOOD.messages, () => FLOOD.message);
   for (const reader of [ann, bob]) {
-    const seqs = (await reader.take(messages, "new-message")).map((f) => f.seq);
-    assert.deepEqual(seqs, gapless(messages));
+    const seqs = (await reader.take(FLOOD.messages, "new-message")).map((f) => f.seq);
+    assert.deepEqual(seqs, gapless(FLOOD.messages));
   }
-  slow.socket.resume();
-  const { code } = await slow.untilClosed();
-  // 4008 if the close frame could still be written, 1006 if the connection had to be cut.
-  assert.ok([4008, 1006].includes(code), `closed with ${code}`);
-  const seqs = slow.frames.filter((f) => f.type === "new-message").map((f) => f.seq);
-  assert.deepEqual(seqs, gapless(seqs.length), "what it did get is without a gap");
-
   const back = await s.connect();
-  const joined = await back.ask({ type: "join-room", roomId: room, userId: "slow", userName: "Slow", epoch: slow.joined.epoch, lastSeq: messages - 5 }, "joined-room");
+  const joined = await back.ask({ type: "join-room", roomId: room, userId: "slow", userName: "Slow", epoch: slow.joined.epoch, lastSeq: FLOOD.messages - 5 }, "joined-room");
   assertShape(joined, { resumed: true });
-  assert.equal((await back.take(5, "new-message")).at(-1).seq, messages);
-  assertShape(await say(back, room, "slow", "back"), { seq: messages + 1 });
+  assert.equal((await back.take(5, "new-message")).at(-1).seq, FLOOD.messages);
+  assertShape(await say(back, room, "slow", "back"), { seq: FLOOD.messages + 1 });
 });
 
-scenario("a member that never reads again is cut, and is gone from the room", async (s) => {
-  const room = s.unique("room");
-  const [ann, stuck] = [await s.member(room, "ann"), await s.member(room, "stuck")];
-  stuck.socket.pause();
-  await sayMany(ann, room, "ann", 2_000, () => "x".repeat(15_000));
-  // Five seconds to read the close frame, then the three of a connection that died.
-  assertShape(await ann.next({ type: "user-left", userId: "stuck" }, PATIENCE_MS), { roomId: room });
-  await ann.next((f) => f.type === "room-users" && f.users.length === 1, PATIENCE_MS);
-});
+scenario(
+  "a member that does not read is closed",
+  async (s) => {
+    const room = s.unique("room");
+    const [ann, slow] = [await s.member(room, "ann"), await s.member(room, "slow")];
+    slow.socket.pause();
+    await sayMany(ann, room, "ann", FLOOD.messages, () => FLOOD.message);
+    slow.socket.resume();
+    const { code } = await slow.untilClosed();
+    // 4008 if the close frame could still be written, 1006 if the connection had to be cut.
+    assert.ok([4008, 1006].includes(code), `closed with ${code}`);
+    const seqs = slow.frames.filter((f) => f.type === "new-message").map((f) => f.seq);
+    assert.deepEqual(seqs, gapless(seqs.length), "what it did get is without a gap");
+  },
+  { needs: "backpressure" },
+);
+
+scenario(
+  "a member that never reads again is cut, and is gone from the room",
+  async (s) => {
+    const room = s.unique("room");
+    const [ann, stuck] = [await s.member(room, "ann"), await s.member(room, "stuck")];
+    stuck.socket.pause();
+    await sayMany(ann, room, "ann", FLOOD.messages, () => FLOOD.message);
+    // Five seconds to read the close frame, then the three of a connection that died.
+    assertShape(await ann.next({ type: "user-left", userId: "stuck" }, PATIENCE_MS), { roomId: room });
+    await ann.next((f) => f.type === "room-users" && f.users.length === 1, PATIENCE_MS);
+  },
+  { needs: "backpressure" },
+);

@@ -1,19 +1,20 @@
-/** However many shards share the work, a client sees the same: rooms, domains and talks that lie on different ones. */
+/** However many parts share the work, a client sees the same: rooms, domains and talks that lie on different ones. */
 import assert from "node:assert/strict";
 import { after, describe } from "node:test";
 import { get } from "../http.js";
 import { startModels } from "../mocks/models.js";
-import { join, say, suite } from "../scenario.js";
+import { join, lacks, say, suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
 
 const models = await startModels();
 after(() => models.stop());
 
-/** Enough names that a handful of shards all get some. */
+/** Enough names that a handful of parts all get some. */
 const NAMES = 12;
 
-for (const SHARDS of ["1", "3"]) {
-  describe(`${SHARDS} shards`, () => {
+/** A host without shards spreads them in the one way it has. */
+for (const SHARDS of lacks("shards") ? [undefined] : ["1", "3"]) {
+  describe(SHARDS ? `${SHARDS} shards` : "as the host spreads them", () => {
     const { scenario } = suite({ ...models.env, SHARDS });
     const names = (s, kind) => Array.from({ length: NAMES }, () => s.unique(kind));
 

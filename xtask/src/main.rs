@@ -2,6 +2,7 @@
 //! and why.
 
 mod tools;
+mod worker;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,6 +12,8 @@ const USAGE: &str = "\
 cargo xtask test [--rust]   everything: format, lints, Rust tests, licences, types, conformance, browser
                             (--rust: only what needs no Node)
 cargo xtask bench [ARGS]    the load benchmark against a release build; ARGS as `weeziq-bench all --help` says
+cargo xtask worker [--features F] [--out DIR]
+                            the Cloudflare host into crates/worker/build, with all that its build takes
 cargo xtask dev             the service from a debug build, restarted by hand";
 
 fn main() -> ExitCode {
@@ -24,6 +27,9 @@ fn main() -> ExitCode {
         }
         ["test", "--rust"] => rust(&mut work),
         ["bench", rest @ ..] => bench(&mut work, rest),
+        ["worker", rest @ ..] => {
+            work.part("worker build", || worker::Build::parse(rest)?.run());
+        }
         ["dev", rest @ ..] => {
             work.step("weeziq", cargo(&[&["run", "-p", "weeziq-server", "--"], rest].concat()))
         }
@@ -76,6 +82,7 @@ fn whole(work: &mut Work) {
     );
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
     work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
+    cloudflare(work);
     match tools::chromium() {
         Ok(chromium) => {
             let mut browser = npm(&["run", "--silent", "test:browser"], ".");
@@ -87,6 +94,16 @@ fn whole(work: &mut Work) {
     let mut self_test = Command::new(root().join("target/release/weeziq-bench"));
     self_test.arg("self-test");
     work.step("the load generator sees planted faults", self_test);
+}
+
+/// The same suite over the Worker, as the pinned wrangler runs it.
+fn cloudflare(work: &mut Work) {
+    work.part("worker build", || worker::Build::parse(&[])?.run());
+    work.part("worker build that can be made to panic", || {
+        worker::Build::parse(&["--features", "panic-route"])?.run()
+    });
+    work.step("deploy, dry run", worker::dry_run());
+    work.step("conformance: Cloudflare", worker::conformance());
 }
 
 fn bench(work: &mut Work, args: &[&str]) {
@@ -138,17 +155,19 @@ impl Work {
     }
 
     fn step(&mut self, name: &str, mut command: Command) {
+        self.part(name, || tools::succeeds(&mut command));
+    }
+
+    fn part(&mut self, name: &str, part: impl FnOnce() -> Result<(), String>) {
         println!("\n=== {name}");
         let begun = Instant::now();
-        let why = match command.status() {
-            Ok(status) if status.success() => {
+        match part() {
+            Ok(()) => {
                 self.passed += 1;
-                return println!("=== {name}: ok ({} s)", begun.elapsed().as_secs());
+                println!("=== {name}: ok ({} s)", begun.elapsed().as_secs());
             }
-            Ok(status) => status.to_string(),
-            Err(error) => format!("{}: {error}", command.get_program().to_string_lossy()),
-        };
-        self.fail(name, &why);
+            Err(why) => self.fail(name, &why),
+        }
     }
 
     fn fail(&mut self, name: &str, why: &str) {

@@ -1,37 +1,49 @@
 //! Tools that the tests need beside Rust: found, or installed outside `target/` so that a clean build keeps them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::{npm, root};
 
 const DENY_VERSION: &str = "0.20.2";
 /// `socket.io`'s and the mocks' own requirement.
 const NODE_OLDEST: (u32, u32) = (20, 15);
 
-/// cargo-deny, built from its sources once.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
-    if let Some(found) = on_path("cargo-deny") {
-        return Ok(found);
-    }
+    let build = || from_crates_io("cargo-deny", "cargo-deny", DENY_VERSION, &["--no-default-features"]);
+    on_path("cargo-deny").map_or_else(build, Ok)
+}
+
+/// A program of crates.io in just this version, built from its sources once.
+pub(crate) fn from_crates_io(
+    package: &str,
+    program: &str,
+    version: &str,
+    options: &[&str],
+) -> Result<PathBuf, String> {
     let home = cache()?;
-    let built = home.join("bin/cargo-deny");
-    if !built.exists() {
-        println!("\n=== building cargo-deny {DENY_VERSION} into {} (once, some minutes)", home.display());
-        let mut install = Command::new("cargo");
-        install.args([
-            "install",
-            "--locked",
-            "--quiet",
-            "--no-default-features",
-            "--version",
-            DENY_VERSION,
-            "--root",
-        ]);
-        install.arg(&home).arg("cargo-deny");
-        if !runs(&mut install) {
-            return Err("cargo-deny cannot be installed from crates.io".into());
-        }
+    let built = home.join("bin").join(program);
+    if says(&built, version) {
+        return Ok(built);
     }
-    Ok(built)
+    println!("\n=== building {package} {version} into {} (once, some minutes)", home.display());
+    // Unlocked where a version that it was released with is no longer to be had.
+    let installed = [&["--locked"][..], &[]].iter().any(|locked| {
+        let mut install = Command::new("cargo");
+        install.args(["install", "--quiet", "--version", version]).args(*locked).args(options);
+        runs(install.arg("--root").arg(&home).arg(package))
+    });
+    installed
+        .then_some(built)
+        .ok_or_else(|| format!("{package} {version} cannot be installed from crates.io"))
+}
+
+fn says(program: &Path, version: &str) -> bool {
+    let said = Command::new(program).arg("--version").stderr(Stdio::null()).output();
+    said.is_ok_and(|said| {
+        String::from_utf8_lossy(&said.stdout).split_whitespace().any(|word| word == version)
+    })
 }
 
 pub(crate) fn advisories_reachable(deny: &Path) -> bool {
@@ -52,34 +64,71 @@ pub(crate) fn node() -> Result<(), String> {
     if found < NODE_OLDEST { Err(format!("{advice}; found {version}")) } else { Ok(()) }
 }
 
-/// Chromium where it is, else from Debian's packages where that is allowed.
+/// Chromium where it is, else from Debian's packages.
 pub(crate) fn chromium() -> Result<PathBuf, String> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let find = || names.iter().find_map(|name| on_path(name));
     if let Some(found) = find() {
         return Ok(found);
     }
-    if let Some(apt) = on_path("apt-get") {
-        println!("\n=== installing chromium with apt-get");
-        let quiet = ["-qq", "-y", "--no-install-recommends"];
-        runs(Command::new(&apt).args(["update", "-qq"]).stdout(Stdio::null()));
-        runs(Command::new(&apt).arg("install").args(quiet).arg("chromium").stdout(Stdio::null()));
-    }
+    apt_install(&["chromium"]);
     find().ok_or_else(|| "no Chromium here, and it cannot be installed without apt-get and root".into())
 }
 
-fn cache() -> Result<PathBuf, String> {
+/// Debian's packages, where that is allowed.
+pub(crate) fn apt_install(packages: &[&str]) {
+    if let Some(apt) = on_path("apt-get") {
+        println!("\n=== installing {} with apt-get", packages.join(", "));
+        let quiet = ["-qq", "-y", "--no-install-recommends"];
+        runs(Command::new(&apt).args(["update", "-qq"]).stdout(Stdio::null()));
+        runs(Command::new(&apt).arg("install").args(quiet).args(packages).stdout(Stdio::null()));
+    }
+}
+
+/// What package-lock.json names, where it is not there already.
+pub(crate) fn npm_packages() -> Result<(), String> {
+    let changed = |file: &str| std::fs::metadata(root().join(file)).and_then(|file| file.modified()).ok();
+    if changed("node_modules/.package-lock.json") >= changed("package-lock.json") {
+        return Ok(());
+    }
+    node()?;
+    println!("\n=== installing the npm packages");
+    succeeds(&mut npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "."))
+}
+
+/// An executable file, touched only if it has to change.
+pub(crate) fn write_program(file: &Path, text: &str) -> Result<(), String> {
+    if std::fs::read_to_string(file).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    let folder = file.parent().unwrap_or(file);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(file, text))
+        .and_then(|()| std::fs::set_permissions(file, executable))
+        .map_err(|error| format!("{}: {error}", file.display()))
+}
+
+pub(crate) fn cache() -> Result<PathBuf, String> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let base = base.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     base.map(|base| base.join("weeziq")).ok_or_else(|| "neither XDG_CACHE_HOME nor HOME is set".into())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(name))
         .find(|file| file.is_file())
 }
 
-fn runs(command: &mut Command) -> bool {
+pub(crate) fn runs(command: &mut Command) -> bool {
     command.status().is_ok_and(|status| status.success())
+}
+
+pub(crate) fn succeeds(command: &mut Command) -> Result<(), String> {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(status.to_string()),
+        Err(error) => Err(format!("{}: {error}", command.get_program().to_string_lossy())),
+    }
 }

@@ -7,6 +7,7 @@
 
 pub mod access;
 pub mod ai;
+pub mod domains;
 pub mod ids;
 pub mod limits;
 pub mod protocol;

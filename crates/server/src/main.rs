@@ -1,6 +1,7 @@
 //! `weeziq`: the native host. HTTP on a small runtime, everything else on shards.
 
 mod ai;
+mod domains;
 mod http;
 mod logging;
 mod serve;

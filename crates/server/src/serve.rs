@@ -22,6 +22,7 @@ use weeziq_core::access::rate::Quota;
 
 use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
+use crate::domains::Domains;
 use crate::http::{App, Peer, router};
 use crate::settings::Settings;
 use crate::shard::mailbox::{Message, Shards};
@@ -46,6 +47,8 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("no threads: {error}"))?;
+    // Before anything is written, so that a port in use leaves no trace.
+    let listener = runtime.block_on(async { listen(SocketAddr::new(settings.host(), settings.port)) })?;
     let environment = Arc::new(Environment {
         policy: Policy {
             models: settings.models(),
@@ -55,10 +58,9 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         events: settings.events(),
         durability: settings.durability,
         asker: Asker::new(runtime.handle().clone(), settings)?,
+        domains: Domains::open(&data.settings_file())?,
         addresses: Arc::new(AddressLimiter::new(Quota::per_minute(settings.ai_per_ip_per_min))),
     });
-    // Before anything is written, so that a port in use leaves no trace.
-    let listener = runtime.block_on(async { listen(SocketAddr::new(settings.host(), settings.port)) })?;
     let (shards, threads) = start_shards(&data, settings.shards(), &environment)?;
     let app = App {
         shards: shards.clone(),

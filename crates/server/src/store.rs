@@ -57,6 +57,10 @@ impl DataDir {
         }
     }
 
+    pub(crate) fn settings_file(&self) -> PathBuf {
+        self.path.join("settings.db")
+    }
+
     pub(crate) fn shard_file(&self, shard: usize) -> PathBuf {
         self.path.join(format!("shard-{shard}.db"))
     }
@@ -80,6 +84,16 @@ impl Store {
             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
         db.execute_batch(pragmas).map_err(failed)?;
         Ok(Self { db, in_transaction: false, wrote: false })
+    }
+
+    /// For what is written so seldom that each commit may wait for the disk.
+    pub(crate) fn open_synced(path: &Path) -> Result<Self, SqlError> {
+        let store = Self::open(path)?;
+        store
+            .db
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 100;")
+            .map_err(failed)?;
+        Ok(store)
     }
 
     /// Whether a commit would have something to keep.

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
+use weeziq_core::domains::DomainSettings;
 use weeziq_core::ids::{DomainId, ID_RULE, RoomId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::body;
@@ -16,6 +17,7 @@ use crate::places::{Place, admit};
 use crate::reply;
 use crate::settings::Settings;
 use crate::upgrade::{address_of, is_upgrade, web_socket};
+use crate::{domains, files};
 
 /// What a route comes to: a response, or a refusal of the client's.
 type Answer = Result<std::result::Result<Response, ClientError>>;
@@ -86,6 +88,14 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
         (Method::Post, "/visitors/add") => visit(&mut request, &env, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, &env, "visitor-activity").await,
         (Method::Post, "/visitors/remove") => visit(&mut request, &env, "visitor-left-domain").await,
+        (Method::Get | Method::Put, path) if path.starts_with("/domains/") => {
+            let path = path.to_owned();
+            domain_settings(&mut request, &env, &path).await
+        }
+        (Method::Post, "/files") => files::put(request, &env).await,
+        (Method::Get, path) if path.starts_with("/files/") => {
+            files::get(path.trim_start_matches("/files/"), &env).await
+        }
         (Method::Get, "/stats/domains") => Place::Directory.get(&env, "/domains").await.map(Ok),
         (Method::Get, path) if path.starts_with("/stats/domain/") => stats(&env, path).await,
         #[cfg(feature = "panic-route")]
@@ -171,16 +181,42 @@ async fn visit(request: &mut Request, env: &Env, kind: &str) -> Answer {
     }
 }
 
+async fn domain_settings(request: &mut Request, env: &Env, path: &str) -> Answer {
+    let domain = match domain_of(path, "/domains/") {
+        Ok(domain) => domain,
+        Err(error) => return Ok(Err(error)),
+    };
+    if request.method() == Method::Get {
+        return reply::json(&domains::read(env, &domain).await?.body(&domain)).map(Ok);
+    }
+    let settings = match text(request).await?.and_then(|text| DomainSettings::parse(&text)) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(Err(error)),
+    };
+    match domains::write(env, &domain, &settings).await? {
+        Some(()) => reply::json(&settings.body(&domain)).map(Ok),
+        None => {
+            Ok(Err(ClientError::invalid("domainId", "is too long to keep settings for: 505 bytes at most")))
+        }
+    }
+}
+
 async fn stats(env: &Env, path: &str) -> Answer {
-    let name = path.trim_start_matches("/stats/domain/");
-    let name = js_sys::decode_uri_component(name).ok().and_then(|name| name.as_string()).unwrap_or_default();
-    if name.contains('/') && !path.contains("%2F") && !path.contains("%2f") {
-        return Ok(Err(nothing_at(path)));
+    match domain_of(path, "/stats/domain/") {
+        Ok(domain) => Place::Domain(domain).get(env, "/visitors/stats").await.map(Ok),
+        Err(error) => Ok(Err(error)),
     }
-    match DomainId::parse(&name) {
-        Some(domain) => Place::Domain(domain).get(env, "/visitors/stats").await.map(Ok),
-        None => Ok(Err(ClientError::invalid("domainId", ID_RULE))),
+}
+
+/// The last segment of a path, which may hold any character in its encoded form.
+fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientError> {
+    let encoded = path.trim_start_matches(prefix);
+    if encoded.contains('/') {
+        return Err(nothing_at(path));
     }
+    let name = js_sys::decode_uri_component(encoded).ok().and_then(|name| name.as_string());
+    let domain = name.and_then(|name| DomainId::parse(&name));
+    domain.ok_or_else(|| ClientError::invalid("domainId", ID_RULE))
 }
 
 /// A body of JSON text, at most as large as a frame.
@@ -225,8 +261,9 @@ fn is_known(path: &str) -> bool {
         "/visitors/activity",
         "/visitors/remove",
         "/stats/domains",
+        "/files",
     ];
-    known.contains(&path) || path.starts_with("/stats/domain/")
+    known.contains(&path) || ["/stats/domain/", "/domains/", "/files/"].iter().any(|it| path.starts_with(it))
 }
 
 fn nothing_at(path: &str) -> ClientError {

@@ -3,6 +3,8 @@
 
 mod ai;
 mod clock;
+mod domains;
+mod files;
 mod gateway;
 mod http;
 mod outbox;

@@ -9,7 +9,7 @@ mod doors;
 pub(crate) use asked::{EVENTS, TEXT, WHOLE};
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use futures_channel::mpsc::UnboundedSender;
 use futures_util::future::{AbortHandle, abortable};
 use weeziq_core::ai::model::ModelRequest;
 use weeziq_core::ids::{ConnId, RoomId, RunId};
-use weeziq_core::protocol::command::{Command, Request as Asked, RoomCommand};
+use weeziq_core::protocol::command::{Ask, Command, Request as Asked, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Room, RoomInput};
@@ -32,6 +32,7 @@ use worker::{
 
 use crate::ai;
 use crate::clock::{Clock, conn_of, entropy};
+use crate::domains::settings_of;
 use crate::encode;
 use crate::gateway::Frame;
 use crate::outbox::{Delivered, Item, Outbox, Word};
@@ -62,6 +63,9 @@ struct Chat {
     doors: Doors,
     /// Questions over HTTP.
     requests: RefCell<HashMap<ConnId, UnboundedSender<Event>>>,
+    /// Questions whose domain's settings are still to be read.
+    questions: RefCell<VecDeque<(Caller, Ask)>>,
+    is_reading_settings: Cell<bool>,
     /// Answers that are being written.
     runs: RefCell<HashMap<RunId, AbortHandle>>,
     alarm_at: Cell<Option<UnixMs>>,
@@ -101,6 +105,8 @@ impl DurableObject for ChatRoom {
             room: RefCell::default(),
             doors: Doors::default(),
             requests: RefCell::default(),
+            questions: RefCell::default(),
+            is_reading_settings: Cell::new(false),
             runs: RefCell::default(),
             alarm_at: Cell::new(None),
             outbox: Rc::default(),
@@ -200,9 +206,30 @@ impl Chat {
         let from = Caller { conn: seat.conn, socket: seat.name(), reply_to: request.reply_to };
         match request.command {
             Command::Room(_, command) => self.tell(RoomInput::Command { from, command }),
-            Command::Ask(_, ask) => self.tell(RoomInput::Ask { from, ask }),
+            Command::Ask(_, ask) => {
+                self.ask(from, ask);
+                true
+            }
             Command::Ping | Command::Visitors(..) | Command::AllDomainStats => false,
         };
+    }
+
+    /// In the order in which they came, each with the settings of the domain that it is asked on.
+    fn ask(self: &Rc<Self>, from: Caller, ask: Ask) {
+        self.questions.borrow_mut().push_back((from, ask));
+        if self.is_reading_settings.replace(true) {
+            return;
+        }
+        let chat = self.clone();
+        self.state.wait_until(async move {
+            loop {
+                let next = chat.questions.borrow_mut().pop_front();
+                let Some((from, ask)) = next else { break };
+                let settings = settings_of(&chat.env, ask.domain.as_ref()).await;
+                chat.tell(RoomInput::Ask { from, ask, settings });
+            }
+            chat.is_reading_settings.set(false);
+        });
     }
 
     /// Words of other objects. Unless each is kept the sender says them again.
@@ -290,7 +317,11 @@ impl Chat {
                     room
                 }
             };
+            #[cfg(feature = "panic-route")]
+            let is_wanted = asks_to_panic(&input);
             room.handle(cx, input, sql, &mut outputs)?;
+            #[cfg(feature = "panic-route")]
+            assert!(!is_wanted, "asked to, with the turn half done");
             let kept = outputs
                 .into_iter()
                 .map(|output| keep(sql, &id, output))
@@ -469,6 +500,11 @@ fn keep(sql: &mut Store, own: &RoomId, output: Output) -> std::result::Result<Ke
         })?;
     }
     Ok(Kept { output, row })
+}
+
+#[cfg(feature = "panic-route")]
+fn asks_to_panic(input: &RoomInput) -> bool {
+    matches!(input, RoomInput::Command { command: RoomCommand::Send(send), .. } if &*send.text == "panic, please")
 }
 
 fn caller_of(input: &RoomInput) -> Option<Caller> {

@@ -4,11 +4,13 @@
 //! even if nobody listens any more. Every run ends in exactly one terminal event.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{Failure, Post, Room, RoomInput, Turn};
 use crate::ai::context;
 use crate::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Provider, Speaker, Usage};
 use crate::ai::models::Route;
+use crate::domains::DomainSettings;
 use crate::ids::{ClientMessageId, ConnId, DomainId, RoomId, RunId, SocketId, UserId};
 use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
 use crate::protocol::command::{Ask, DEFAULT_ROLE};
@@ -30,6 +32,7 @@ struct Question {
     row: i64,
     from: Caller,
     ask: Ask,
+    settings: Arc<DomainSettings>,
     route: Route,
 }
 
@@ -41,6 +44,8 @@ struct Run {
     route: Route,
     room: Option<RoomId>,
     context_length: usize,
+    /// What is shown if no model answers.
+    fallback: Box<str>,
     text: String,
     /// How much of `text` has been told in chunks.
     told: usize,
@@ -115,10 +120,10 @@ impl Run {
             timestamp: now,
             error: failed,
             code: end.code,
-            fallback: (failed && !self.text.is_empty()).then(|| context::FALLBACK.into()),
+            fallback: (failed && !self.text.is_empty()).then(|| self.fallback.clone()),
         };
         let shown: Box<str> = match self.text.is_empty() && failed {
-            true => context::FALLBACK.into(),
+            true => self.fallback.clone(),
             false => self.text.as_str().into(),
         };
         let complete = AiStreamComplete { full_response: shown.clone(), room_id: self.room.clone(), answer };
@@ -135,8 +140,15 @@ impl Run {
 }
 
 impl Room {
-    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, from: &Caller, ask: Ask) -> Result<(), Failure> {
-        let route = turn.cx.policy.models.route(ask.model.as_deref())?;
+    pub(super) fn ask(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        ask: Ask,
+        settings: Arc<DomainSettings>,
+    ) -> Result<(), Failure> {
+        let model = ask.model.as_deref().or(settings.model.as_deref());
+        let route = turn.cx.policy.models.route(model)?;
         let conversation = self.conversation.get_or_insert_default();
         if conversation.waiting.len() >= QUESTIONS_WAITING_MAX {
             return Err(ClientError::rate_limited("questions waiting in this conversation", 1_000).into());
@@ -144,7 +156,8 @@ impl Room {
         self.asked
             .admit(turn.cx.now, turn.cx.policy.ai_per_user)
             .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
-        let question = self.accept(turn, from, ask, route)?;
+        let (id, row) = self.accept(turn, from, &ask, &route)?;
+        let question = Question { id, row, from: from.clone(), ask, settings, route };
         let conversation = self.conversation.get_or_insert_default();
         if conversation.running.is_some() {
             conversation.waiting.push_back(question);
@@ -158,9 +171,9 @@ impl Room {
         &mut self,
         turn: &mut Turn<'_>,
         from: &Caller,
-        ask: Ask,
-        route: Route,
-    ) -> Result<Question, SqlError> {
+        ask: &Ask,
+        route: &Route,
+    ) -> Result<(RunId, i64), SqlError> {
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::note_asked(turn.sql, stored.row, self.asked)?;
         let id = RunId(turn.cx.entropy);
@@ -174,7 +187,7 @@ impl Room {
         };
         let names = (route.provider.as_str(), route.model.as_ref());
         let row = conversations::begin_run(turn.sql, stored.row, names, &asked, turn.cx.now)?;
-        Ok(Question { id, row, from: from.clone(), ask, route })
+        Ok((id, row))
     }
 
     /// The answers that a process now gone was writing or had promised end here, so that nobody waits for ever.
@@ -194,6 +207,7 @@ impl Room {
                 },
                 room: asked.room,
                 context_length: 0,
+                fallback: context::FALLBACK.into(),
                 text: String::new(),
                 told: 0,
                 next_index: 0,
@@ -207,7 +221,7 @@ impl Room {
 
     /// Remembers the question, then asks the model with what is remembered.
     fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
-        let Question { id, row, from, ask, route } = question;
+        let Question { id, row, from, ask, settings, route } = question;
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::append_turn(turn.sql, stored.row, Speaker::User, &ask.message, turn.cx.now)?;
         let turns = conversations::last_turns(turn.sql, stored.row, turn.cx.policy.context_messages)?;
@@ -215,7 +229,7 @@ impl Room {
             provider: route.provider,
             model: route.model.to_string(),
             system: context::system_prompt(
-                ask.system_prompt.as_deref(),
+                ask.system_prompt.as_deref().or(settings.system_prompt.as_deref()),
                 ask.domain.as_ref().map(DomainId::as_str),
             ),
             turns,
@@ -234,6 +248,7 @@ impl Room {
             route,
             room: ask.room,
             context_length,
+            fallback: settings.fallback_message.clone().unwrap_or_else(|| context::FALLBACK.into()),
             text: String::new(),
             told: 0,
             next_index: 0,

@@ -21,6 +21,7 @@ use message::Message;
 
 use crate::access::rate;
 use crate::ai::model::ModelEvent;
+use crate::domains::DomainSettings;
 use crate::ids::{
     ClientMessageId, ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name,
 };
@@ -45,6 +46,8 @@ pub enum RoomInput {
     Ask {
         from: Caller,
         ask: Ask,
+        /// Of the domain that the question is asked on.
+        settings: Arc<DomainSettings>,
     },
     /// What the model says.
     Model {
@@ -208,8 +211,8 @@ impl Room {
                 let done = self.command(&mut turn, &from, command);
                 turn.answer_failure(from, done)?;
             }
-            RoomInput::Ask { from, ask } => {
-                let done = self.ask(&mut turn, &from, ask);
+            RoomInput::Ask { from, ask, settings } => {
+                let done = self.ask(&mut turn, &from, ask, settings);
                 turn.answer_failure(from, done)?;
             }
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,

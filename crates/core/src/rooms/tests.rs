@@ -50,7 +50,7 @@ impl World {
         };
         match request.command {
             Command::Room(_, command) => self.input(RoomInput::Command { from, command }),
-            Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask }),
+            Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask, settings: Arc::default() }),
             _ => panic!("{json} is not for a room"),
         }
     }

@@ -1,6 +1,7 @@
 //! HTTP: the routes, and what holds for all of them.
 
 mod ai;
+mod domains;
 mod errors;
 mod origins;
 mod pages;
@@ -66,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/visitors/remove", post(visitors::remove))
         .route("/stats/domain/{domain}", get(visitors::stats))
         .route("/stats/domains", get(visitors::all_stats))
+        .route("/domains/{domain}", get(domains::read).put(domains::write))
         .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
         .route("/readyz", get(ready))
         .merge(pages::routes())

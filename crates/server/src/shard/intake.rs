@@ -290,7 +290,8 @@ impl Shard {
         }
         let conversation =
             conversation.unwrap_or_else(|| RoomId::of_visitor("connection", caller.socket.as_str()));
-        self.tell_room(conversation, RoomInput::Ask { from: caller, ask });
+        let settings = self.environment.domains.of(ask.domain.as_ref());
+        self.tell_room(conversation, RoomInput::Ask { from: caller, ask, settings });
     }
 
     fn gather(&mut self, caller: Caller) {

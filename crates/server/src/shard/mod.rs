@@ -33,6 +33,7 @@ use weeziq_core::{Context, Policy};
 
 use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
+use crate::domains::Domains;
 use crate::settings::Durability;
 use crate::store::{Store, log_path};
 use conn::{Conn, Link, Socket, State};
@@ -46,6 +47,7 @@ pub(crate) struct Environment {
     pub(crate) events: Quota,
     pub(crate) durability: Durability,
     pub(crate) asker: Asker,
+    pub(crate) domains: Domains,
     pub(crate) addresses: Arc<AddressLimiter>,
 }
 

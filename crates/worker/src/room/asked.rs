@@ -10,7 +10,6 @@ use weeziq_core::protocol::command::body;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, StreamAs};
-use weeziq_core::rooms::RoomInput;
 use worker::{Request, Response, ResponseBuilder, Result};
 
 use super::Chat;
@@ -36,7 +35,7 @@ impl Chat {
         let socket = socket_id();
         let from = Caller { conn: conn_of(socket), socket, reply_to: None };
         self.requests.borrow_mut().insert(from.conn, sender);
-        self.tell(RoomInput::Ask { from, ask });
+        self.ask(from, ask);
         let Some(first) = events.next().await else {
             return reply::refusal(&ClientError::unavailable());
         };

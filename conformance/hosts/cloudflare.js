@@ -130,7 +130,8 @@ class CloudflareHost {
 
 function spawnWorker(dir, dataDir, env, { evictable, panics }, onOutput) {
   // What is configured for production is not what a suite means that says nothing of it.
-  const settings = Object.entries({ NODE_ENV: "", ...env }).filter(([, value]) => value !== undefined);
+  const { PORT = "0", ...vars } = { NODE_ENV: "", ...env };
+  const settings = Object.entries(vars).filter(([, value]) => value !== undefined);
   const shared = [
     `--config=${configPath()}`,
     `--persist-to=${dataDir}`,
@@ -139,7 +140,7 @@ function spawnWorker(dir, dataDir, env, { evictable, panics }, onOutput) {
     // One argument each and cut at the first colon: whatever follows arrives as it is, and is not shown in the log.
     ...settings.map(([name, value]) => `--var=${name}:${value}`),
   ];
-  const dev = ["dev", "--local", "--ip=127.0.0.1", "--port=0", "--inspector-port=0", "--show-interactive-dev-session=false"];
+  const dev = ["dev", "--local", "--ip=127.0.0.1", `--port=${PORT}`, "--inspector-port=0", "--show-interactive-dev-session=false"];
   if (panics) dev.splice(1, 0, panickingBuild());
   const script = evictable ? [EVICTABLE, `--wrangler=${wranglerPath()}`] : [wranglerPath(), ...dev];
   return spawnGroup(nodePath(), ["--no-warnings", ...script, ...shared], {

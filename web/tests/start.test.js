@@ -1,8 +1,8 @@
-/** The start page as its visitors meet it: the real binary, a real browser. Each scenario has a server of its own. */
+/** The start page as its visitors meet it: the real host, a real browser. Each scenario has a server of its own. */
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
-import { create } from "../../conformance/hosts/native.js";
+import { createHost } from "../../conformance/hosts/index.js";
 
 const GUARD_MS = 15_000;
 const SCENARIO_MS_MAX = 90_000;
@@ -21,7 +21,7 @@ after(() => browser?.close());
 
 /** A server and the browser of one visitor; every window of a browser is another person. */
 class Scene {
-  host = create();
+  host = createHost();
   /** when the server was not there @type {{from: number, to: number}[]} */
   #deaths = [];
   /** @type {{at: number, text: string}[]} */

@@ -99,7 +99,8 @@ fn is_name(text: &str) -> bool {
 pub struct ConnId(pub u64);
 
 /// One answer of a model. What a model says under a run that is over is dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct RunId(pub u64);
 
 /// How a connection is called on the wire: 20 characters, random, as Socket.IO clients expect.

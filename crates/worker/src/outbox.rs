@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weeziq_core::ids::{DomainId, SocketId};
+use weeziq_core::ids::{DomainId, RunId, SocketId};
 use weeziq_core::rooms::Post;
 use worker::{Delay, Env, console_warn};
 
@@ -18,6 +18,8 @@ use crate::places::Place;
 pub(crate) enum Word {
     /// A message for a room's log.
     Post(Box<Post>),
+    /// People have taken over where this run publishes.
+    Silence { run: RunId },
     /// A frame for a room's members, kept nowhere.
     Overheard { frame: String, except: Option<SocketId> },
     /// A frame for those who watch all domains.

@@ -239,6 +239,8 @@ impl Chat {
         for word in words {
             match word {
                 Word::Post(post) => are_kept &= self.tell(RoomInput::Post(*post)),
+                Word::Silence { run } => are_kept &= self.tell(RoomInput::Silence { run }),
+                Word::Overheard { .. } if self.has_live_agent() => {}
                 Word::Overheard { frame, except } => self.seats.tell_members(&frame, except.map(conn_of)),
                 Word::Observed { frame } => self.seats.tell_observers(&frame),
                 Word::Numbers(_) | Word::Watch { .. } | Word::Parted { .. } => {}
@@ -275,6 +277,14 @@ impl Chat {
             }
             self.tell(RoomInput::Disconnected { conn: seat.conn, how });
         }
+    }
+
+    /// Whether people are in charge, so that no AI may be heard.
+    fn has_live_agent(self: &Rc<Self>) -> bool {
+        if self.room.borrow().is_none() {
+            self.tell(RoomInput::Awoken);
+        }
+        self.room.borrow().as_ref().is_some_and(Room::has_live_agent)
     }
 
     /// One turn of the room. True if what it did is stored.
@@ -379,6 +389,7 @@ impl Chat {
                 let except = except.and_then(|conn| self.seats.get(conn)).map(|seat| seat.name());
                 self.say(Place::Room(room), Word::Overheard { frame: encode(&event, None), except }, None);
             }
+            RoomInput::Silence { run } => self.say(Place::Room(room), Word::Silence { run }, None),
             RoomInput::Command { .. }
             | RoomInput::Ask { .. }
             | RoomInput::Model { .. }

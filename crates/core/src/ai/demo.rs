@@ -24,8 +24,8 @@ const HELPDESK: &[Entry] = &[
             "store", "storage", "save", "saved", "lost", "lose", "crash", "restart", "durable", "history",
             "data",
         ],
-        answer: "Every message is on disk in the folder ./data before anyone sees it, so a crash or a restart loses \
-                 nothing that was acknowledged.",
+        answer: "Every message is stored before anyone sees it, so a crash or a restart loses nothing that was \
+                 acknowledged.",
     },
     Entry {
         words: &["person", "human", "agent", "operator", "someone", "people", "staff"],

@@ -5,7 +5,9 @@ use serde_json::value::RawValue;
 use super::error::{ClientError, ErrorCode};
 use super::fields::{Field, Fields, list, object};
 use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, UserId, VisitorId};
-use crate::limits::{HISTORY_DEFAULT, HISTORY_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX};
+use crate::limits::{
+    HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX,
+};
 
 /// One event of a client, by who handles it.
 pub enum Command {
@@ -21,11 +23,26 @@ pub enum RoomCommand {
     Join(Join),
     Leave,
     Send(SendMessage),
-    Typing { is_typing: bool },
+    Typing {
+        is_typing: bool,
+    },
     Online(Online),
     CustomerJoined(CustomerJoined),
-    MarkRead { seq: Seq },
+    MarkRead {
+        seq: Seq,
+    },
     FetchHistory(HistoryQuery),
+    /// `message` is the id that the message was told with.
+    Edit {
+        message: Box<str>,
+        text: Box<str>,
+    },
+    Delete {
+        message: Box<str>,
+    },
+    ToggleLiveAgent {
+        enabled: bool,
+    },
 }
 
 pub enum VisitorsCommand {
@@ -172,6 +189,22 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
             let id = std::mem::take(&mut f.room_id).room(room)?;
             Ok(Command::Room(id, RoomCommand::FetchHistory(HistoryQuery::parse(f)?)))
         }
+        "edit-message" => {
+            let id = std::mem::take(&mut f.room_id).room(room)?;
+            let message = message_id(std::mem::take(&mut f.message_id))?;
+            let text = f.message.message("message")?.filter(|text| !text.is_empty());
+            let text = text.ok_or_else(|| ClientError::invalid("message", "is required"))?;
+            Ok(Command::Room(id, RoomCommand::Edit { message, text }))
+        }
+        "delete-message" => {
+            let message = message_id(std::mem::take(&mut f.message_id))?;
+            in_room(f.room_id, RoomCommand::Delete { message })
+        }
+        "toggle-live-agent" => {
+            let enabled = std::mem::take(&mut f.enabled).flag("enabled")?;
+            let enabled = enabled.ok_or_else(|| ClientError::invalid("enabled", "is required"))?;
+            in_room(f.room_id, RoomCommand::ToggleLiveAgent { enabled })
+        }
         "ai-chat" => ask(f, false),
         "ai-stream" => ask(f, true),
         "visitor-joined-domain" | "visitor-left-domain" | "visitor-activity" | "get-domain-stats" => {
@@ -183,6 +216,10 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
             Err(ClientError::new(ErrorCode::UnknownType, format!("type {shown:?} is not known")))
         }
     }
+}
+
+fn message_id(id: Field<'_>) -> Result<Box<str>, ClientError> {
+    id.line("messageId", ID_CHARS_MAX)?.ok_or_else(|| ClientError::invalid("messageId", "is required"))
 }
 
 /// Who types is known from the join; what the event says of it has to be well formed all the same.

@@ -64,6 +64,27 @@ pub enum Event {
         duplicate: bool,
         timestamp: UnixMs,
     },
+    /// `seq` is the edit's own place in the log, `id` the message's.
+    MessageUpdated {
+        room_id: RoomId,
+        seq: Seq,
+        id: Box<str>,
+        message: Box<str>,
+        timestamp: UnixMs,
+    },
+    MessageDeleted {
+        room_id: RoomId,
+        seq: Seq,
+        id: Box<str>,
+        timestamp: UnixMs,
+    },
+    LiveAgentToggled {
+        room_id: RoomId,
+        seq: Seq,
+        enabled: bool,
+        user_id: UserId,
+        timestamp: UnixMs,
+    },
     MessageHistory {
         room_id: RoomId,
         messages: Vec<Message>,

@@ -49,6 +49,10 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub is_typing: Field<'a>,
     #[serde(borrow)]
+    pub message_id: Field<'a>,
+    #[serde(borrow)]
+    pub enabled: Field<'a>,
+    #[serde(borrow)]
     pub status: Field<'a>,
     #[serde(borrow)]
     pub customer_id: Field<'a>,

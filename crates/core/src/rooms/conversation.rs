@@ -61,6 +61,27 @@ struct End {
     code: Option<ErrorCode>,
 }
 
+impl Question {
+    fn into_run(self, context_length: usize) -> Run {
+        let fallback = self.settings.fallback_message.clone();
+        Run {
+            id: self.id,
+            row: self.row,
+            streamed: self.ask.streamed,
+            from: self.from,
+            route: self.route,
+            room: self.ask.room,
+            context_length,
+            fallback: fallback.unwrap_or_else(|| context::FALLBACK.into()),
+            text: String::new(),
+            told: 0,
+            next_index: 0,
+            told_at: UnixMs(0),
+            usage: Usage::default(),
+        }
+    }
+}
+
 impl Conversation {
     pub(super) fn is_quiet(&self) -> bool {
         self.running.is_none() && self.waiting.is_empty()
@@ -113,7 +134,7 @@ impl Run {
         let answer = Answer {
             model: self.route.model.as_ref().into(),
             provider: self.route.provider,
-            conversation_id,
+            conversation_id: conversation_id.clone(),
             context_length: self.context_length,
             usage: self.usage,
             finish_reason: end.reason,
@@ -133,7 +154,7 @@ impl Run {
         }
         self.tell(Event::AiStreamComplete(Box::new(complete)), out);
         if let Some(room) = self.room.filter(|_| !shown.is_empty()) {
-            let input = RoomInput::Post(said_by_ai(self.id, shown));
+            let input = RoomInput::Post(said_by_ai(conversation_id, self.id, shown));
             out.push(Output::Relay { room, input: Box::new(input) });
         }
     }
@@ -221,40 +242,26 @@ impl Room {
 
     /// Remembers the question, then asks the model with what is remembered.
     fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
-        let Question { id, row, from, ask, settings, route } = question;
+        let (id, ask) = (question.id, &question.ask);
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::append_turn(turn.sql, stored.row, Speaker::User, &ask.message, turn.cx.now)?;
         let turns = conversations::last_turns(turn.sql, stored.row, turn.cx.policy.context_messages)?;
         let request = ModelRequest {
-            provider: route.provider,
-            model: route.model.to_string(),
+            provider: question.route.provider,
+            model: question.route.model.to_string(),
             system: context::system_prompt(
-                ask.system_prompt.as_deref().or(settings.system_prompt.as_deref()),
+                ask.system_prompt.as_deref().or(question.settings.system_prompt.as_deref()),
                 ask.domain.as_ref().map(DomainId::as_str),
             ),
             turns,
         };
         let context_length = request.turns.len();
         if let Some(room) = &ask.room {
-            let input = RoomInput::Post(asked_by(id, &from, &ask));
+            let input = RoomInput::Post(self.asked_by(id, &question.from, ask));
             turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
         }
         turn.out.push(Output::AskModel { run: id, request });
-        self.conversation.get_or_insert_default().running = Some(Run {
-            id,
-            row,
-            streamed: ask.streamed,
-            from,
-            route,
-            room: ask.room,
-            context_length,
-            fallback: settings.fallback_message.clone().unwrap_or_else(|| context::FALLBACK.into()),
-            text: String::new(),
-            told: 0,
-            next_index: 0,
-            told_at: UnixMs(0),
-            usage: Usage::default(),
-        });
+        self.conversation.get_or_insert_default().running = Some(question.into_run(context_length));
         Ok(())
     }
 
@@ -288,6 +295,39 @@ impl Room {
             ModelEvent::Failed(failure) => self.end(turn, End::of_failure(&failure))?,
         }
         Ok(())
+    }
+
+    /// People have taken over: the run ends with what it has said so far, or before it began.
+    pub(super) fn silence(&mut self, turn: &mut Turn<'_>, id: RunId) -> Result<(), SqlError> {
+        let end = End { reason: FinishReason::Cancelled, code: None };
+        if self.running().is_some_and(|run| run.id == id) {
+            turn.out.push(Output::CancelModel { run: id });
+            return self.end(turn, end);
+        }
+        let Some(conversation) = &mut self.conversation else { return Ok(()) };
+        let Some(at) = conversation.waiting.iter().position(|question| question.id == id) else {
+            return Ok(());
+        };
+        if let Some(question) = conversation.waiting.remove(at) {
+            conversations::end_run(turn.sql, question.row, end.reason, Usage::default(), turn.cx.now)?;
+            question.into_run(0).tell_end(self.id.clone(), end, turn.cx.now, turn.out);
+        }
+        Ok(())
+    }
+
+    fn asked_by(&self, run: RunId, from: &Caller, ask: &Ask) -> Post {
+        let user = ask.user.clone().unwrap_or_else(UserId::anonymous);
+        Post {
+            conversation: self.id.clone(),
+            run,
+            is_answer: false,
+            id: ClientMessageId::of_run("question", run),
+            user_name: user.as_str().into(),
+            user,
+            role: DEFAULT_ROLE.into(),
+            text: ask.message.clone(),
+            socket: from.socket,
+        }
     }
 
     fn running(&mut self) -> Option<&mut Run> {
@@ -351,21 +391,12 @@ impl End {
     }
 }
 
-fn asked_by(run: RunId, from: &Caller, ask: &Ask) -> Post {
-    let user = ask.user.clone().unwrap_or_else(UserId::anonymous);
-    Post {
-        id: ClientMessageId::of_run("question", run),
-        user_name: user.as_str().into(),
-        user,
-        role: DEFAULT_ROLE.into(),
-        text: ask.message.clone(),
-        socket: from.socket,
-    }
-}
-
 /// No connection of its own: one that were the asker's would make pages take the answer for the asker's words.
-fn said_by_ai(run: RunId, text: Box<str>) -> Post {
+fn said_by_ai(conversation: RoomId, run: RunId, text: Box<str>) -> Post {
     Post {
+        conversation,
+        run,
+        is_answer: true,
         id: ClientMessageId::of_run("answer", run),
         user: UserId::ai(),
         user_name: "AI Assistant".into(),

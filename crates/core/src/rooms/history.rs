@@ -1,7 +1,5 @@
 //! What a room tells of its past: on a join, and when asked.
 
-use std::sync::Arc;
-
 use super::{Room, Stored, Turn};
 use crate::Caller;
 use crate::ids::Seq;
@@ -57,8 +55,7 @@ impl Room {
         if after == self.last_seq {
             return Ok(());
         }
-        for message in self.log(stored).after(turn.sql, after, RESUME_EVENTS_MAX as u32)? {
-            let event = Event::NewMessage(Arc::new(message));
+        for event in self.log(stored).missed(turn.sql, after, RESUME_EVENTS_MAX as u32)? {
             turn.out.push(crate::Output::Reply { to: from.conn, reply_to: None, event });
         }
         Ok(())

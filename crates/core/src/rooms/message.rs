@@ -31,4 +31,9 @@ impl Message {
     pub fn id_of(epoch: &str, seq: Seq) -> Box<str> {
         format!("{epoch}-{}", seq.0).into()
     }
+
+    /// The place that an id names in this log.
+    pub fn seq_of(id: &str, epoch: &str) -> Option<Seq> {
+        id.strip_prefix(epoch)?.strip_prefix('-')?.parse().ok().map(Seq)
+    }
 }

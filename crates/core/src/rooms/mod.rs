@@ -4,6 +4,7 @@
 //! members that its connections stand for, with what each of them is doing. [`Room::open`] builds a room from those
 //! two at any time: at the first join, after a failed commit, after an eviction.
 
+mod changes;
 mod conversation;
 mod history;
 pub mod member;
@@ -65,6 +66,10 @@ pub enum RoomInput {
         conn: ConnId,
         how: Farewell,
     },
+    /// People have taken over where this run publishes: it ends, and nothing more is asked of its model.
+    Silence {
+        run: RunId,
+    },
     /// Something that was to happen by now.
     Alarm,
     /// The process that wrote the room's answers is gone, while its connections are not.
@@ -83,6 +88,11 @@ pub enum Farewell {
 /// A message that the service itself writes.
 #[derive(Serialize, Deserialize)]
 pub struct Post {
+    /// The conversation and the run that it comes from.
+    pub conversation: RoomId,
+    pub run: RunId,
+    /// What the AI says, and not what it was asked.
+    pub is_answer: bool,
     /// Of the same name for the same message, however often it is handed over.
     pub id: ClientMessageId,
     pub user: UserId,
@@ -106,6 +116,8 @@ pub struct Room {
     users_told_at: UnixMs,
     users_due: bool,
     conversation: Option<Box<Conversation>>,
+    /// Answers that are being written into this room, by the conversations that they belong to.
+    publishing: Vec<(RoomId, RunId)>,
     /// What it has used of the quota of AI questions.
     asked: rate::Usage,
     armed: Option<UnixMs>,
@@ -179,6 +191,7 @@ impl Room {
             users_told_at: UnixMs(0),
             users_due: false,
             conversation: None,
+            publishing: Vec::new(),
             asked: row.as_ref().map(|row| row.asked).unwrap_or_default(),
             armed: None,
             stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
@@ -187,6 +200,11 @@ impl Room {
 
     pub fn id(&self) -> &RoomId {
         &self.id
+    }
+
+    /// Whether people are in charge, so that no AI may be heard.
+    pub fn has_live_agent(&self) -> bool {
+        self.live_agent
     }
 
     /// Whether nobody is in it and nothing is being written. Dropping it from memory then loses nothing.
@@ -217,7 +235,10 @@ impl Room {
             }
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
             RoomInput::Post(post) => self.post(&mut turn, post)?,
+            // Only what an AI is writing passes by, and it has no say while people are in charge.
+            RoomInput::Overheard { .. } if self.live_agent => {}
             RoomInput::Overheard { event, except } => turn.publish(event, except),
+            RoomInput::Silence { run } => self.silence(&mut turn, run)?,
             RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how)?,
             RoomInput::Alarm => {
                 self.armed = None;
@@ -249,6 +270,9 @@ impl Room {
             RoomCommand::CustomerJoined(customer) => self.announce_customer(turn, customer),
             RoomCommand::MarkRead { seq } => self.mark_read(turn, from, seq)?,
             RoomCommand::FetchHistory(query) => self.fetch_history(turn, from, &query)?,
+            RoomCommand::Edit { message, text } => self.edit(turn, from, &message, &text)?,
+            RoomCommand::Delete { message } => self.delete(turn, from, &message)?,
+            RoomCommand::ToggleLiveAgent { enabled } => self.toggle_live_agent(turn, from, enabled)?,
         }
         Ok(())
     }
@@ -299,6 +323,9 @@ impl Room {
     }
 
     fn post(&mut self, turn: &mut Turn<'_>, post: Post) -> Result<(), SqlError> {
+        if !self.may_publish(turn, &post) {
+            return Ok(());
+        }
         let stored = self.stored(turn, None)?;
         if log::find_sent(turn.sql, stored.row, &post.user, &post.id)?.is_some() {
             return Ok(());

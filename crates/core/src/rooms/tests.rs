@@ -70,6 +70,11 @@ impl World {
         self.room = Room::open(room_id(), members, &mut self.store).unwrap();
     }
 
+    fn epoch(&mut self) -> String {
+        let found = crate::store::log::find_room(&mut self.store, &room_id()).unwrap();
+        found.unwrap().epoch.to_string()
+    }
+
     /// What has come of it since the last look: `to conn: event`, `all: event`, `all but conn: event`.
     fn seen(&mut self) -> String {
         let lines = self.out.drain(..).filter_map(|output| match output {
@@ -502,11 +507,136 @@ fn an_eviction_forgets_no_question_of_the_quota() {
 }
 
 #[test]
+fn edits_and_deletions_are_places_in_the_log() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.join(2, "bob");
+    let sent = |text: &str| format!(r#"{{"type":"send-message","userId":"ann","message":"{text}"}}"#);
+    ["one", "two", "three"].iter().for_each(|text| world.frame(1, &sent(text)));
+    let epoch = world.epoch();
+    world.seen();
+
+    world.frame(1, &format!(r#"{{"type":"edit-message","messageId":"{epoch}-1","message":"uno"}}"#));
+    world.frame(1, &format!(r#"{{"type":"delete-message","messageId":"{epoch}-2"}}"#));
+    assert_eq!(
+        world.seen(),
+        "all: message-updated seq=4 uno\nto 1: message-sent seq=4\nall: message-deleted seq=5\nto 1: message-sent seq=5"
+    );
+    for refused in [
+        format!(r#"{{"type":"edit-message","messageId":"{epoch}-3","message":"mine"}}"#),
+        format!(r#"{{"type":"delete-message","messageId":"{epoch}-3"}}"#),
+    ] {
+        world.frame(2, &refused);
+        assert_eq!(
+            world.seen(),
+            "to 2: error only its author, an agent or an admin changes a message forbidden"
+        );
+    }
+    for unknown in ["-2", "-9", "-x", ""] {
+        let id = format!("{epoch}{unknown}");
+        world.frame(1, &format!(r#"{{"type":"delete-message","messageId":"{id}"}}"#));
+        assert!(world.seen().ends_with("not_found"), "{id}");
+    }
+    world.reopen();
+    world.frame(2, r#"{"type":"fetch-history"}"#);
+    assert_eq!(world.seen(), "to 2: message-history hasMore=false [uno,three]");
+
+    world.frame(
+        3,
+        &format!(r#"{{"type":"join-room","userId":"cid","role":"agent","epoch":"{epoch}","lastSeq":1}}"#),
+    );
+    let seen = world.seen();
+    let replayed: Vec<&str> =
+        seen.lines().filter(|line| line.contains("message-") || line.contains("new-m")).collect();
+    let live = [
+        "new-message seq=2 ann two",
+        "new-message seq=3 ann three",
+        "message-updated seq=4 uno",
+        "message-deleted seq=5",
+    ];
+    assert_eq!(replayed.len(), live.len(), "{seen}");
+    assert!(replayed.iter().zip(live).all(|(line, event)| line.ends_with(event)), "{seen}");
+    world.frame(3, &format!(r#"{{"type":"delete-message","messageId":"{epoch}-3"}}"#));
+    assert!(world.seen().contains("message-deleted seq=6"), "an agent may");
+}
+
+#[test]
+fn no_ai_is_heard_after_people_took_over() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"join-room","userId":"ann","role":"agent"}"#);
+    world.frame(2, r#"{"type":"join-room","userId":"bob","role":"user"}"#);
+    world.seen();
+    let post = |run: u64, is_answer| {
+        RoomInput::Post(Post {
+            conversation: RoomId::parse("talk").unwrap(),
+            run: RunId(run),
+            is_answer,
+            id: ClientMessageId::of_run(if is_answer { "answer" } else { "question" }, RunId(run)),
+            user: UserId::ai(),
+            user_name: "AI".into(),
+            role: "assistant".into(),
+            text: "words".into(),
+            socket: SocketId::from_entropy(1),
+        })
+    };
+    let chunk = || RoomInput::Overheard { event: Event::Pong, except: None };
+    world.input(post(7, false));
+    world.input(chunk());
+    assert_eq!(world.seen(), "all: new-message seq=1 ai-assistant words\nall: pong");
+
+    world.frame(2, r#"{"type":"toggle-live-agent","enabled":true}"#);
+    assert!(world.seen().ends_with("forbidden"));
+    world.frame(1, r#"{"type":"toggle-live-agent","enabled":true}"#);
+    assert_eq!(world.seen(), "all: live-agent-toggled seq=2 ann\nrelay to talk");
+    world.input(chunk());
+    world.input(post(7, true));
+    world.reopen();
+    world.input(chunk());
+    assert_eq!(world.seen(), "", "not a word, whatever was on its way");
+    world.frame(1, r#"{"type":"toggle-live-agent","enabled":true}"#);
+    assert_eq!(world.seen(), "to 1: live-agent-toggled seq=2 ann", "once is enough");
+    world.input(post(8, false));
+    assert_eq!(
+        world.seen(),
+        "relay to talk\nall: new-message seq=3 ai-assistant words",
+        "asked, and silenced"
+    );
+
+    world.frame(1, r#"{"type":"toggle-live-agent","enabled":false}"#);
+    world.input(chunk());
+    assert_eq!(world.seen(), "all: live-agent-toggled seq=4 ann\nall: pong");
+}
+
+#[test]
+fn a_silenced_run_ends_once_and_drops_its_model() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"ai-stream","userId":"u1","message":"one","roomId":"shown"}"#);
+    world.frame(1, r#"{"type":"ai-stream","userId":"u1","message":"two","roomId":"shown"}"#);
+    let (run, _) = world.asked().unwrap();
+    world.says(run, "Hel");
+    world.seen();
+    world.input(RoomInput::Silence { run });
+    let (second, _) = world.asked().unwrap();
+    let seen = world.seen();
+    assert!(seen.starts_with("cancel\n") && seen.contains("Hel cancelled"), "{seen}");
+    world.says(run, "lo");
+    world.finishes(run);
+    assert_eq!(world.seen(), "", "what a dropped model still says is nobody's");
+    world.input(RoomInput::Silence { run: second });
+    assert!(world.seen().contains("cancelled"));
+    world.input(RoomInput::Silence { run: second });
+    assert_eq!(world.seen(), "");
+}
+
+#[test]
 fn a_message_that_is_handed_over_twice_is_one() {
     let mut world = World::new();
     world.join(1, "u1");
     world.seen();
     let post = || Post {
+        conversation: RoomId::parse("talk").unwrap(),
+        run: RunId(7),
+        is_answer: true,
         id: ClientMessageId::of_run("answer", RunId(7)),
         user: UserId::ai(),
         user_name: "AI".into(),

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{Row, Sql, SqlError, Value, first};
 use crate::access::rate::Usage;
 use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
+use crate::protocol::event::Event;
 use crate::rooms::message::Message;
 use crate::time::UnixMs;
 
@@ -14,6 +15,22 @@ use crate::time::UnixMs;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Message = 0,
+    /// `text` is the message's new one.
+    Edit = 1,
+    Deletion = 2,
+    /// `text` is `1` where people take over from the AI, else `0`.
+    LiveAgent = 3,
+}
+
+/// What is appended beside messages.
+pub struct Change<'a> {
+    pub seq: Seq,
+    pub kind: Kind,
+    pub at: UnixMs,
+    pub user: &'a UserId,
+    pub text: &'a str,
+    /// The message that it is about.
+    pub target: Option<Seq>,
 }
 
 /// A room as its row tells it.
@@ -77,6 +94,41 @@ pub fn append_message(sql: &mut dyn Sql, room: i64, message: &Message) -> Result
     )
 }
 
+pub fn append_change(sql: &mut dyn Sql, room: i64, change: &Change<'_>) -> Result<(), SqlError> {
+    sql.run(
+        "INSERT INTO event (room, seq, kind, at, user_id, user_name, role, socket_id, text, target_seq)
+            VALUES (?, ?, ?, ?, ?, '', '', '', ?, ?)",
+        &[
+            Value::Int(room),
+            Value::Int(change.seq.0 as i64),
+            Value::Int(change.kind as i64),
+            Value::Int(change.at.0),
+            Value::Text(change.user.as_str()),
+            Value::Text(change.text),
+            change.target.map_or(Value::Null, |seq| Value::Int(seq.0 as i64)),
+        ],
+    )
+}
+
+/// Who wrote a message, unless there is none or it has been deleted.
+pub fn author(sql: &mut dyn Sql, room: i64, seq: Seq) -> Result<Option<UserId>, SqlError> {
+    let found = first(
+        sql,
+        "SELECT user_id FROM event WHERE room = ?1 AND seq = ?2 AND kind = 0
+            AND NOT EXISTS (SELECT 1 FROM event AS gone WHERE gone.room = ?1 AND gone.target_seq = ?2 AND gone.kind = 2)",
+        &[Value::Int(room), seq_value(seq)],
+        |row| UserId::parse(row.text(0)),
+    )?;
+    Ok(found.flatten())
+}
+
+pub fn set_live_agent(sql: &mut dyn Sql, room: i64, enabled: bool) -> Result<(), SqlError> {
+    sql.run(
+        "UPDATE room SET live_agent = ? WHERE id = ?",
+        &[Value::Int(i64::from(enabled)), Value::Int(room)],
+    )
+}
+
 /// Where and when this user sent a message under this id of their own, if they did.
 pub fn find_sent(
     sql: &mut dyn Sql,
@@ -101,17 +153,34 @@ pub struct Log<'a> {
 }
 
 impl Log<'_> {
-    /// Messages after `after`, oldest first.
+    /// All that happened after `after`, in order, as it was told when it happened.
+    pub fn missed(self, sql: &mut dyn Sql, after: Seq, limit: u32) -> Result<Vec<Event>, SqlError> {
+        let mut events = Vec::new();
+        sql.query(
+            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments, kind,
+                target_seq FROM event WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?",
+            &[Value::Int(self.room), seq_value(after), Value::Int(i64::from(limit))],
+            &mut |row| events.extend(self.event(row)),
+        )?;
+        Ok(events)
+    }
+
+    /// Messages after `after`, oldest first, as they read now.
     pub fn after(self, sql: &mut dyn Sql, after: Seq, limit: u32) -> Result<Vec<Message>, SqlError> {
         self.read(
             sql,
-            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
-                WHERE room = ? AND seq > ? AND kind = 0 ORDER BY seq LIMIT ?",
+            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
+                coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
+                    AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY edit.seq DESC LIMIT 1), text),
+                attachments FROM event
+                WHERE room = ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
+                    WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
+                ORDER BY seq LIMIT ?",
             &[Value::Int(self.room), seq_value(after), Value::Int(i64::from(limit))],
         )
     }
 
-    /// The newest messages between two places, both exclusive, oldest first.
+    /// The newest messages between two places, both exclusive, oldest first, as they read now.
     pub fn before(
         self,
         sql: &mut dyn Sql,
@@ -121,8 +190,13 @@ impl Log<'_> {
         let before = before.unwrap_or(Seq(u64::MAX));
         let mut newest_first = self.read(
             sql,
-            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id, text, attachments FROM event
-                WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 ORDER BY seq DESC LIMIT ?",
+            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
+                coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
+                    AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY edit.seq DESC LIMIT 1), text),
+                attachments FROM event
+                WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
+                    WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
+                ORDER BY seq DESC LIMIT ?",
             &[
                 Value::Int(self.room),
                 seq_value(before),
@@ -143,6 +217,22 @@ impl Log<'_> {
         let mut messages = Vec::new();
         sql.query(statement, params, &mut |row| messages.extend(self.message(row)))?;
         Ok(messages)
+    }
+
+    /// None for a row that no release of ours can have written.
+    fn event(self, row: &dyn Row) -> Option<Event> {
+        let (seq, timestamp, room_id) = (Seq(row.count(0)), UnixMs(row.int(1)), self.name.clone());
+        let id = Message::id_of(self.epoch, Seq(row.count(10)));
+        Some(match row.int(9) {
+            0 => Event::NewMessage(Arc::new(self.message(row)?)),
+            1 => Event::MessageUpdated { room_id, seq, id, message: row.text(7).into(), timestamp },
+            2 => Event::MessageDeleted { room_id, seq, id, timestamp },
+            3 => {
+                let (enabled, user_id) = (row.text(7) == "1", UserId::parse(row.text(2))?);
+                Event::LiveAgentToggled { room_id, seq, enabled, user_id, timestamp }
+            }
+            _ => return None,
+        })
     }
 
     /// None for a row that no release of ours can have written.

@@ -99,6 +99,7 @@ const SECOND: &[&str] = &[
     "CREATE INDEX departed_by_room ON departed (room)",
     // What the conversation has used of its quota: rate::Usage.
     "ALTER TABLE room ADD COLUMN asked_us INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX event_by_target ON event (room, target_seq, kind) WHERE target_seq IS NOT NULL",
     // When a visitor whose last connection ended stops counting.
     "ALTER TABLE visitor ADD COLUMN leave_at INTEGER",
     // Who waits for the answer, as conversations::Asked in JSON.

@@ -38,7 +38,7 @@ impl Tracker {
                 Word::Observed { frame } => self.show(&mut sql, &frame).map_err(failed)?,
                 Word::Watch { room, is_watching } => watch(&mut sql, &room, is_watching).map_err(failed)?,
                 Word::Numbers(numbers) => note(&mut sql, &numbers).map_err(failed)?,
-                Word::Post(_) | Word::Overheard { .. } | Word::Parted { .. } => {}
+                Word::Post(_) | Word::Silence { .. } | Word::Overheard { .. } | Word::Parted { .. } => {}
             }
         }
         Response::ok("")

@@ -1,0 +1,150 @@
+//! What becomes of messages after they were sent, and who is in charge. Each change has a place in the log as messages
+//! do.
+
+use super::message::Message;
+use super::{Failure, Member, Post, Room, RoomInput, Stored, Turn};
+use crate::ids::Seq;
+use crate::protocol::error::{ClientError, ErrorCode};
+use crate::protocol::event::Event;
+use crate::store::SqlError;
+use crate::store::log::{self, Change, Kind};
+use crate::{Caller, Output};
+
+/// Roles that may do what is not their own.
+const AGENTS: [&str; 2] = ["agent", "admin"];
+
+impl Room {
+    pub(super) fn edit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        id: &str,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let (stored, member, target) = self.changeable(turn, from, id)?;
+        let seq = self.append_change(turn, &stored, Kind::Edit, &member, text, Some(target))?;
+        let event = Event::MessageUpdated {
+            room_id: self.id.clone(),
+            seq,
+            id: id.into(),
+            message: text.into(),
+            timestamp: turn.cx.now,
+        };
+        self.tell_change(turn, from, id, seq, event);
+        Ok(())
+    }
+
+    pub(super) fn delete(&mut self, turn: &mut Turn<'_>, from: &Caller, id: &str) -> Result<(), Failure> {
+        let (stored, member, target) = self.changeable(turn, from, id)?;
+        let seq = self.append_change(turn, &stored, Kind::Deletion, &member, "", Some(target))?;
+        let event =
+            Event::MessageDeleted { room_id: self.id.clone(), seq, id: id.into(), timestamp: turn.cx.now };
+        self.tell_change(turn, from, id, seq, event);
+        Ok(())
+    }
+
+    /// A fence in the log: after the place where people took over no AI is heard until they hand back.
+    pub(super) fn toggle_live_agent(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        enabled: bool,
+    ) -> Result<(), Failure> {
+        let member = Member::clone(self.member(from)?);
+        if !AGENTS.contains(&&*member.role) {
+            let why = "only a member with role agent or admin takes over or hands back";
+            return Err(ClientError::new(ErrorCode::Forbidden, why).into());
+        }
+        let stored = self.stored(turn, None)?;
+        let toggled = |seq, timestamp| Event::LiveAgentToggled {
+            room_id: self.id.clone(),
+            seq,
+            enabled,
+            user_id: member.user.clone(),
+            timestamp,
+        };
+        if self.live_agent == enabled {
+            // As it is already: who asks is told so, and the log does not grow.
+            let event = toggled(self.last_seq, turn.cx.now);
+            turn.reply(from, event);
+            return Ok(());
+        }
+        let event = toggled(self.last_seq.next(), turn.cx.now);
+        log::set_live_agent(turn.sql, stored.row, enabled)?;
+        let text = if enabled { "1" } else { "0" };
+        self.append_change(turn, &stored, Kind::LiveAgent, &member, text, None)?;
+        self.live_agent = enabled;
+        turn.publish(event, None);
+        if enabled {
+            for (conversation, run) in std::mem::take(&mut self.publishing) {
+                let input = Box::new(RoomInput::Silence { run });
+                turn.out.push(Output::Relay { room: conversation, input });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what another conversation wants to say here may be said.
+    pub(super) fn may_publish(&mut self, turn: &mut Turn<'_>, post: &Post) -> bool {
+        let source = (post.conversation.clone(), post.run);
+        self.publishing.retain(|known| *known != source);
+        if !post.is_answer && self.live_agent {
+            let input = Box::new(RoomInput::Silence { run: post.run });
+            turn.out.push(Output::Relay { room: source.0, input });
+        } else if !post.is_answer {
+            self.publishing.push(source);
+        }
+        !post.is_answer || !self.live_agent
+    }
+
+    /// The message that an id names, if this connection may change it.
+    fn changeable(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        id: &str,
+    ) -> Result<(Stored, Member, Seq), Failure> {
+        let member = Member::clone(self.member(from)?);
+        let stored = self.stored(turn, None)?;
+        let not_found = || {
+            ClientError::new(ErrorCode::NotFound, format!("messageId {id:?} names no message of this room"))
+        };
+        let seq = Message::seq_of(id, &stored.epoch).ok_or_else(not_found)?;
+        let author = log::author(turn.sql, stored.row, seq)?.ok_or_else(not_found)?;
+        if author != member.user && !AGENTS.contains(&&*member.role) {
+            let why = "only its author, an agent or an admin changes a message";
+            return Err(ClientError::new(ErrorCode::Forbidden, why).into());
+        }
+        Ok((stored, member, seq))
+    }
+
+    fn append_change(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stored: &Stored,
+        kind: Kind,
+        member: &Member,
+        text: &str,
+        target: Option<Seq>,
+    ) -> Result<Seq, SqlError> {
+        let seq = self.last_seq.next();
+        let change = Change { seq, kind, at: turn.cx.now, user: &member.user, text, target };
+        log::append_change(turn.sql, stored.row, &change)?;
+        self.last_seq = seq;
+        Ok(seq)
+    }
+
+    fn tell_change(&self, turn: &mut Turn<'_>, from: &Caller, id: &str, seq: Seq, event: Event) {
+        turn.publish(event, None);
+        let ack = Event::MessageSent {
+            success: true,
+            id: id.into(),
+            room_id: self.id.clone(),
+            seq,
+            client_message_id: None,
+            duplicate: false,
+            timestamp: turn.cx.now,
+        };
+        turn.reply(from, ack);
+    }
+}

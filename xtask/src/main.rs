@@ -85,9 +85,11 @@ fn whole(work: &mut Work) {
     cloudflare(work);
     match tools::chromium() {
         Ok(chromium) => {
-            let mut browser = npm(&["run", "--silent", "test:browser"], ".");
-            browser.env("CHROMIUM", chromium);
-            work.step("pages in Chromium", browser);
+            for host in ["native", "cloudflare"] {
+                let mut browser = npm(&["run", "--silent", "test:browser"], ".");
+                browser.env("CHROMIUM", &chromium).env("HOST_UNDER_TEST", host);
+                work.step(&format!("pages in Chromium: {host}"), browser);
+            }
         }
         Err(why) => work.skip("pages in Chromium", &why),
     }

@@ -75,6 +75,8 @@ pub(crate) fn dry_run() -> Command {
 }
 
 pub(crate) fn conformance() -> Command {
+    // Whoever is killed leaves a copy of the Worker there, and the suite kills many.
+    let _ = std::fs::remove_dir_all(home().join(".wrangler/tmp"));
     let mut suite = npm(&["test", "--silent"], "conformance");
     suite.env("HOST_UNDER_TEST", "cloudflare");
     suite
@@ -182,21 +184,28 @@ impl Compiler {
 
 fn nightly() -> Option<Result<Compiler, String>> {
     let rust = sysroot(&["+nightly"])?.join("lib/rustlib");
-    let whole = rust.join("src/rust/library").is_dir() && rust.join("wasm32-unknown-unknown").is_dir();
+    let whole =
+        rust.join("src/rust/library/Cargo.lock").is_file() && rust.join("wasm32-unknown-unknown").is_dir();
     whole.then_some(Ok(Compiler::Nightly))
 }
 
+/// A nightly that is here is added to and not renewed: it is its owner's.
 fn add_nightly() {
-    if tools::on_path("rustup").is_some() {
-        println!("\n=== adding Rust nightly with its sources and the target wasm32-unknown-unknown");
-        let what = ["toolchain", "install", "nightly", "--profile", "minimal"];
-        let parts = ["--component", "rust-src", "--target", "wasm32-unknown-unknown", "--no-self-update"];
-        tools::runs(Command::new("rustup").args(what).args(parts));
+    if tools::on_path("rustup").is_none() {
+        return;
+    }
+    println!("\n=== adding Rust nightly's sources and its target wasm32-unknown-unknown with rustup");
+    let rustup = |args: &[&str]| tools::runs(Command::new("rustup").args(args));
+    if sysroot(&["+nightly"]).is_some()
+        || rustup(&["toolchain", "install", "nightly", "--profile", "minimal"])
+    {
+        rustup(&["component", "add", "rust-src", "--toolchain", "nightly"]);
+        rustup(&["target", "add", "wasm32-unknown-unknown", "--toolchain", "nightly"]);
     }
 }
 
 fn debian() -> Option<Result<Compiler, String>> {
-    let parts = ["/usr/bin/cargo", "/usr/bin/rustc", "/usr/lib/rustlib/src/rust/library"];
+    let parts = ["/usr/bin/cargo", "/usr/bin/rustc", "/usr/lib/rustlib/src/rust/library/Cargo.lock"];
     if !parts.iter().all(|part| Path::new(part).exists()) {
         return None;
     }

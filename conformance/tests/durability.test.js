@@ -11,6 +11,9 @@ const models = await startModels();
 after(() => models.stop());
 const { scenario } = suite(models.env);
 
+/** A grace of 15 s, and whatever a host needs to look after it has been reset. */
+const GONE_GUARD_MS = 110_000;
+
 /** Kills the host the moment `acknowledged` is settled, and starts it again on what it left on disk. */
 async function killAfter(s, acknowledged) {
   const result = await acknowledged;
@@ -137,3 +140,17 @@ scenario("killed in the middle of an answer, the conversation goes on", async (s
     await provider.stop();
   }
 });
+
+scenario("visitors whose connections died with the host stop counting by themselves", async (s) => {
+  const domainId = s.unique("domain");
+  for (const query of ["", `?roomId=${s.unique("room")}`]) {
+    const client = await s.connect({ query });
+    await client.ask({ type: "visitor-joined-domain", domainId, visitorId: s.unique("visitor") }, "visitor-joined-domain");
+  }
+  await s.host.kill9();
+  await s.host.restart();
+  // It asks for nothing, so that nothing but the host itself brings this about.
+  const dashboard = await s.connect();
+  const left = await dashboard.take(2, { type: "visitor-left-domain", domainId }, GONE_GUARD_MS);
+  assert.deepEqual(left.map((f) => f.activeCount), [1, 0]);
+}, { timeout: 2 * GONE_GUARD_MS });

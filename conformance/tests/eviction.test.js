@@ -144,6 +144,25 @@ for (const [road, to] of Object.entries(roads)) {
   });
 }
 
+scenario("who came straight to a room, under the longest names and with as many visits as it may have, is still known", async (s) => {
+  const room = s.unique("room");
+  const long = (n) => `${String(n).padStart(4, "0")}${"𝄞".repeat(124)}`;
+  const label = "𝄢".repeat(256);
+  const ann = await s.connect({ query: `?roomId=${room}` });
+  await ann.ask({ type: "join-room", userId: long(0), userName: label, role: label }, "joined-room");
+  ann.send({ type: "user-online", userId: long(0), userName: label, status: label });
+  const visit = (n) => ann.ask({ type: "visitor-joined-domain", domainId: long(n), visitorId: long(n), visitorData: {} });
+  for (let n = 0; n < 8; n += 1) assert.equal((await visit(n)).type, "visitor-joined-domain");
+  assertError(await visit(8), "invalid_request", "visitorId");
+  await ann.ask({ type: "visitor-left-domain", domainId: long(0), visitorId: long(0) }, "visitor-left-domain");
+  assert.equal((await visit(9)).type, "visitor-joined-domain");
+  await host.evict("room", room);
+  const bob = await s.member(room, "bob");
+  await say(bob, room, "bob", "do you hear me?");
+  assertShape(await ann.next("new-message"), { message: "do you hear me?" });
+  assertShape(await ann.ask({ type: "get-all-domain-stats" }, "all-domain-stats"), {});
+});
+
 describe("a domain", () => {
   const arrive = async (s, domainId, visitorId) => {
     const client = await s.connect();

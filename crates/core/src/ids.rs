@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::limits::ID_CHARS_MAX;
+use crate::limits::{ID_CHARS_MAX, MADE_NAME_BYTES_MAX};
 
 /// Why a name was refused, as the end of a sentence that begins with the field's name.
 pub const ID_RULE: &str = "must be 1 to 128 characters without control characters";
@@ -65,7 +65,14 @@ impl RoomId {
     /// The conversation of a request that names none: one per visitor of a site. It is made of two valid names, so
     /// it may be longer than a client could ask for, which keeps it apart from nobody's but its own.
     pub fn of_visitor(domain: &str, user: &str) -> Self {
-        Self(format!("{domain}-{user}").into())
+        let name = format!("{domain}-{user}");
+        match name.len() <= MADE_NAME_BYTES_MAX {
+            true => Self(name.into()),
+            false => {
+                let kept = name.get(..name.floor_char_boundary(MADE_NAME_BYTES_MAX / 2)).unwrap_or_default();
+                Self(format!("{kept}-{:016x}", fnv1a(&name)).into())
+            }
+        }
     }
 }
 
@@ -156,6 +163,12 @@ impl Seq {
     }
 }
 
+/// 64-bit FNV-1a.
+pub fn fnv1a(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// 64 random bits as 13 letters: how epochs look.
 pub fn short_random_name(entropy: u64) -> String {
     (0..13)
@@ -179,6 +192,15 @@ mod tests {
         for refused in ["", "a\nb", "a\u{7f}", "\u{0}"] {
             assert!(RoomId::parse(refused).is_none(), "{refused:?}");
         }
+    }
+
+    #[test]
+    fn made_names_are_told_apart_and_never_too_long() {
+        let long = "𝄞".repeat(ID_CHARS_MAX);
+        let of = |user: &str| RoomId::of_visitor(&long, user);
+        assert_eq!(RoomId::of_visitor("shop", "ann").as_str(), "shop-ann");
+        assert!(of(&long).as_str().len() <= MADE_NAME_BYTES_MAX);
+        assert!(of(&long) != of(&long.replacen('𝄞', "𝄢", 1)));
     }
 
     #[test]

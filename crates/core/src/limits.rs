@@ -20,6 +20,11 @@ pub const ROOMS_PER_CONNECTION_MAX: usize = 64;
 /// Visitors whom one connection may speak for at a time: a tab has one, a server that relays a site has many. The
 /// next: `invalid_request`.
 pub const VISITS_PER_CONNECTION_MAX: usize = 1_000;
+/// The same where the host keeps them in 16 KiB beside the socket, with who the connection is in its room: ids of 128
+/// four-byte characters take a kilobyte a visit. The next: `invalid_request`.
+pub const VISITS_PER_DIRECT_CONNECTION_MAX: usize = 8;
+/// Names that are made of others; a longer one is cut and hashed. An object on Cloudflare knows a name of 1,024 bytes.
+pub const MADE_NAME_BYTES_MAX: usize = 1_000;
 
 /// A slow reader's queue. Over it: volatile frames are dropped, then the connection is closed with 4008.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;

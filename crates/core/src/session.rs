@@ -2,7 +2,9 @@
 
 use crate::access::rate::{Quota, Usage};
 use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
-use crate::limits::{REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX};
+use crate::limits::{
+    REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX, VISITS_PER_DIRECT_CONNECTION_MAX,
+};
 use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
 use crate::protocol::error::ClientError;
 use crate::time::UnixMs;
@@ -14,6 +16,7 @@ pub struct Session {
     default_room: Option<RoomId>,
     rooms: Vec<RoomId>,
     visits: Vec<(DomainId, VisitorId)>,
+    visits_max: usize,
     /// Said of itself that it is a visitor or a customer; such a connection never watches others.
     is_visitor: bool,
     events: Usage,
@@ -35,16 +38,24 @@ impl Session {
             default_room,
             rooms: Vec::new(),
             visits: Vec::new(),
+            visits_max: VISITS_PER_CONNECTION_MAX,
             is_visitor: false,
             events: Usage::default(),
             refused_since_calm: 0,
         }
     }
 
-    /// Of a connection that outlives the process that knew it. Its rate begins anew.
-    pub fn revive(socket: SocketId, default_room: RoomId, is_member: bool, is_visitor: bool) -> Self {
+    /// Of a connection that outlives the process that knew it: what its host kept beside it. Its rate begins anew.
+    pub fn revive(
+        socket: SocketId,
+        default_room: RoomId,
+        is_member: bool,
+        is_visitor: bool,
+        visits: Vec<(DomainId, VisitorId)>,
+    ) -> Self {
         let rooms = if is_member { vec![default_room.clone()] } else { Vec::new() };
-        Self { rooms, is_visitor, ..Self::new(socket, Some(default_room)) }
+        let visits_max = VISITS_PER_DIRECT_CONNECTION_MAX;
+        Self { rooms, visits, visits_max, is_visitor, ..Self::new(socket, Some(default_room)) }
     }
 
     /// Parses one text frame and holds it against the limits of the connection.
@@ -112,7 +123,7 @@ impl Session {
                 self.is_visitor |= true;
                 let visit = (domain.clone(), visitor.clone());
                 if !self.visits.contains(&visit) {
-                    if self.visits.len() >= VISITS_PER_CONNECTION_MAX {
+                    if self.visits.len() >= self.visits_max {
                         let rule = "is one too many for one connection; let one leave first";
                         return Err(ClientError::invalid("visitorId", rule));
                     }
@@ -141,16 +152,12 @@ impl Session {
         self.rooms.contains(room)
     }
 
-    /// The domains that its end concerns.
-    pub fn domains(&self) -> Vec<DomainId> {
-        let mut domains: Vec<DomainId> = self.visits.iter().map(|(domain, _)| domain.clone()).collect();
-        domains.sort();
-        domains.dedup();
-        domains
+    pub fn visits(&self) -> &[(DomainId, VisitorId)] {
+        &self.visits
     }
 
     /// Whether its end concerns this domain.
-    pub fn visits(&self, domain: &DomainId) -> bool {
+    pub fn is_on(&self, domain: &DomainId) -> bool {
         self.visits.iter().any(|(visited, _)| visited == domain)
     }
 

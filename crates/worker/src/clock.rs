@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use weeziq_core::ids::{ConnId, SocketId};
+use weeziq_core::ids::{ConnId, SocketId, fnv1a};
 use weeziq_core::time::UnixMs;
 
 /// A clock that never goes back. On Cloudflare time stands still between two inputs or outputs, which is as the core
@@ -38,10 +38,4 @@ fn fill(bytes: &mut [u8]) {
 /// The same in every object that a connection reaches, and after each of them was evicted.
 pub(crate) fn conn_of(socket: SocketId) -> ConnId {
     ConnId(fnv1a(socket.as_str()))
-}
-
-/// 64-bit FNV-1a.
-pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

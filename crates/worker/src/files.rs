@@ -13,6 +13,8 @@ use crate::reply;
 const BINDING: &str = "FILE_STORAGE";
 const FILE_BYTES_MAX: u64 = 25 * 1024 * 1024;
 const NAME_CHARS_MAX: usize = 256;
+/// Two short random names.
+const KEY_CHARS: usize = 26;
 /// What a browser may show in its place. Anything else is only handed out to be saved: it could run as a page of ours.
 const SHOWN: &[&str] =
     &["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "application/pdf"];
@@ -26,7 +28,7 @@ pub(crate) async fn put(mut request: Request, env: &Env) -> Answer {
         Err(error) => return Ok(Err(error)),
     };
     let size: Option<u64> = request.headers().get("content-length")?.and_then(|size| size.parse().ok());
-    let Some(size) = size.filter(|size| *size > 0) else {
+    let Some(size) = size else {
         let error = ClientError::invalid("Content-Length", "is required: how large is the file?");
         return Ok(Ok(reply::refusal(&error)?.with_status(411)));
     };
@@ -36,10 +38,13 @@ pub(crate) async fn put(mut request: Request, env: &Env) -> Answer {
     }
     let kind = request.headers().get("content-type")?.unwrap_or_else(|| "application/octet-stream".into());
     let key = format!("{}{}", short_random_name(entropy()), short_random_name(entropy()));
-    let body = FixedLengthStream::wrap(request.stream()?, size);
-    env.bucket(BINDING)?
-        .put(&key, body)
-        .http_metadata(HttpMetadata { content_type: Some(kind.clone()), ..Default::default() })
+    let bucket = env.bucket(BINDING)?;
+    // A request with an empty body has no stream.
+    let put = match size {
+        0 => bucket.put(&key, Vec::new()),
+        size => bucket.put(&key, FixedLengthStream::wrap(request.stream()?, size)),
+    };
+    put.http_metadata(HttpMetadata { content_type: Some(kind.clone()), ..Default::default() })
         .custom_metadata(HashMap::from([("name".to_owned(), name.clone())]))
         .execute()
         .await?;
@@ -47,10 +52,19 @@ pub(crate) async fn put(mut request: Request, env: &Env) -> Answer {
     Ok(Ok(reply::json(&body)?.with_status(201)))
 }
 
-pub(crate) async fn get(key: &str, env: &Env) -> Answer {
+pub(crate) async fn get(request: &Request, key: &str, env: &Env) -> Answer {
+    // What we never gave out is not worth a question.
+    if key.len() != KEY_CHARS || !key.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return Ok(Err(ClientError::new(ErrorCode::NotFound, "there is no such file")));
+    }
     let Some(file) = env.bucket(BINDING)?.get(key).execute().await? else {
         return Ok(Err(ClientError::new(ErrorCode::NotFound, format!("there is no file {key}"))));
     };
+    let known = request.headers().get("if-none-match")?;
+    if known.is_some_and(|known| known.split(',').any(|tag| tag.trim() == file.http_etag())) {
+        let response = ResponseBuilder::new().with_status(304).with_header("etag", &file.http_etag())?;
+        return Ok(Ok(response.empty()));
+    }
     let Some(body) = file.body() else { return Ok(Err(ClientError::unavailable())) };
     let kind = file.http_metadata().content_type.unwrap_or_else(|| "application/octet-stream".into());
     let name = file.custom_metadata()?.remove("name").unwrap_or_else(|| "file".into());

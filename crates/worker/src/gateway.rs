@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use wasm_bindgen_futures::spawn_local;
-use weeziq_core::ids::{DomainId, RoomId, SocketId};
+use weeziq_core::ids::{DomainId, RoomId, SocketId, VisitorId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::{Command, Refusal, Request};
 use weeziq_core::protocol::error::ClientError;
@@ -20,7 +20,7 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::{Received, Session};
 use worker::{Delay, Env, Result, WebSocket, WebsocketEvent, console_warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, entropy};
 use crate::encode;
 use crate::places::{Consultation, Hello, Place, admit, consult};
 use crate::settings::Settings;
@@ -55,9 +55,9 @@ pub(crate) struct Home {
 
 struct Link {
     socket: WebSocket,
+    /// Tells it from one to the same place that is still closing.
+    nonce: u64,
     used_at: i64,
-    /// Questions that went this way and whose answers have not come back whole.
-    asked: usize,
 }
 
 /// What came from the client.
@@ -68,10 +68,12 @@ pub(crate) enum Frame {
 
 /// Links to rooms that the client has not joined: conversations, and rooms it only sends to. The next: `rate_limited`.
 const LOOSE_LINKS_MAX: usize = 64;
-/// A loose link is closed when nothing is awaited from it for so long. While a room holds one it cannot sleep.
+/// A loose link that has been silent for so long is closed, if its object owes nothing. While a room holds one it
+/// cannot sleep.
 const LOOSE_LINK_REST_MS: i64 = 5_000;
-/// Domains that a connection straight to a room may have visitors on: they have to fit into its attachment.
-const DIRECT_DOMAINS_MAX: usize = 16;
+/// A gateway asks whether it may go, and the object says so. Neither is JSON, so no client can say it.
+pub(crate) const MAY_I_GO: &str = "?";
+pub(crate) const GO: &str = "!";
 
 const TOO_BIG: u16 = 1009;
 const POLICY: u16 = 1008;
@@ -102,16 +104,15 @@ impl Gateway {
         })
     }
 
-    /// The domains that have to learn of its end.
-    pub(crate) fn domains(&self) -> Vec<DomainId> {
-        self.session.borrow().domains()
+    /// Whom the connection speaks for.
+    pub(crate) fn visits(&self) -> Vec<(DomainId, VisitorId)> {
+        self.session.borrow().visits().to_vec()
     }
 
     /// Has the room at home remember whether anything that an eviction would cut hangs on this connection.
     fn note_links(&self) {
         let Some(home) = &self.home else { return };
-        let is_cut = |(place, link): (&Place, &Link)| link.asked > 0 || !self.is_loose(place);
-        let is_elsewhere = self.links.borrow().iter().any(is_cut);
+        let is_elsewhere = !self.links.borrow().is_empty();
         if home.seat.attached().is_elsewhere != is_elsewhere {
             home.seat.amend(|attached| attached.is_elsewhere = is_elsewhere);
         }
@@ -188,12 +189,11 @@ impl Gateway {
         if matches!((&place, &self.home), (Place::Room(room), Some(home)) if *room == home.room) {
             return Some(request);
         }
-        let is_question = matches!(request.command, Command::Ask(..));
         let done = match (&place, &self.home) {
             (Place::Domain(_) | Place::Directory, Some(home)) => {
                 self.consult(&place, &home.room, frame).await
             }
-            _ => self.forward(&place, frame, is_question).await,
+            _ => self.forward(&place, frame).await,
         };
         if let Err(error) = done {
             self.refuse(request.reply_to.as_deref(), &error);
@@ -225,10 +225,6 @@ impl Gateway {
         home: &RoomId,
         frame: &str,
     ) -> std::result::Result<(), ClientError> {
-        if self.domains().len() > DIRECT_DOMAINS_MAX {
-            let rule = "is one too many for a connection straight to a room; open one without roomId";
-            return Err(ClientError::invalid("domainId", rule));
-        }
         let question = Consultation {
             socket: self.from.socket,
             user_agent: self.from.user_agent.clone(),
@@ -243,12 +239,7 @@ impl Gateway {
         Ok(())
     }
 
-    async fn forward(
-        self: &Rc<Self>,
-        place: &Place,
-        frame: &str,
-        is_question: bool,
-    ) -> std::result::Result<(), ClientError> {
+    async fn forward(self: &Rc<Self>, place: &Place, frame: &str) -> std::result::Result<(), ClientError> {
         if !self.links.borrow().contains_key(place) {
             self.may_link(place)?;
             self.link(place).await.map_err(|error| {
@@ -259,7 +250,6 @@ impl Gateway {
         let mut links = self.links.borrow_mut();
         let link = links.get_mut(place).ok_or_else(ClientError::unavailable)?;
         link.used_at = self.clock.now().0;
-        link.asked += usize::from(is_question);
         let sent = link.socket.send_with_str(frame).map_err(|_| ClientError::unavailable());
         drop(links);
         self.note_links();
@@ -269,6 +259,7 @@ impl Gateway {
     async fn link(self: &Rc<Self>, place: &Place) -> Result<()> {
         let hello = Hello {
             socket: self.from.socket,
+            nonce: entropy(),
             is_direct: false,
             observes: *place == Place::Observed,
             user_agent: self.from.user_agent.clone(),
@@ -276,56 +267,67 @@ impl Gateway {
         };
         let socket = place.connect(&self.env, &hello).await?;
         socket.accept()?;
-        let link = Link { socket: socket.clone(), used_at: self.clock.now().0, asked: 0 };
+        let link = Link { socket: socket.clone(), nonce: hello.nonce, used_at: self.clock.now().0 };
         self.links.borrow_mut().insert(place.clone(), link);
+        let (gateway, linked, nonce) = (self.clone(), place.clone(), hello.nonce);
+        spawn_local(async move { gateway.pump(&linked, nonce, &socket).await });
         let (gateway, linked) = (self.clone(), place.clone());
-        spawn_local(async move { gateway.pump(&linked, &socket).await });
-        if self.is_loose(place) {
-            let (gateway, linked) = (self.clone(), place.clone());
-            spawn_local(async move { gateway.unlink_when_unused(&linked).await });
-        }
+        spawn_local(async move { gateway.offer_to_go(&linked, nonce).await });
         Ok(())
     }
 
-    async fn unlink_when_unused(&self, place: &Place) {
+    /// For as long as the link lives: whenever it is loose and silent, its object is asked whether that is all.
+    async fn offer_to_go(&self, place: &Place, nonce: u64) {
         loop {
             Delay::from(Duration::from_millis(LOOSE_LINK_REST_MS as u64)).await;
-            let rests_since = match self.links.borrow().get(place) {
-                None => return,
-                Some(link) if link.asked > 0 || !self.is_loose(place) => continue,
-                Some(link) => self.clock.now().0 - link.used_at,
-            };
-            if rests_since >= LOOSE_LINK_REST_MS {
-                let unused = self.links.borrow_mut().remove(place);
-                unused.map(|link| link.socket.close(Some(1000), Some("unused")));
-                return;
+            let links = self.links.borrow();
+            let Some(link) = links.get(place).filter(|link| link.nonce == nonce) else { return };
+            let rests_since = self.clock.now().0 - link.used_at;
+            if rests_since >= LOOSE_LINK_REST_MS && self.is_loose(place) {
+                let _ = link.socket.send_with_str(MAY_I_GO); // one that is closed shows by its close
             }
+        }
+    }
+
+    /// The object owes nothing; nothing may have been asked of it since.
+    fn unlink(&self, place: &Place, nonce: u64) {
+        let now = self.clock.now().0;
+        let is_unused = |link: &mut Link| link.nonce == nonce && now - link.used_at >= LOOSE_LINK_REST_MS;
+        let is_loose = self.is_loose(place);
+        let mut links = self.links.borrow_mut();
+        if is_loose && links.get_mut(place).is_some_and(is_unused) {
+            links.remove(place).map(|link| link.socket.close(Some(1000), Some("unused")));
+            drop(links);
+            self.note_links();
         }
     }
 
     /// What an object says goes to the client as it stands.
-    async fn pump(&self, place: &Place, socket: &WebSocket) {
+    async fn pump(&self, place: &Place, nonce: u64, socket: &WebSocket) {
         let Ok(mut events) = socket.events() else {
-            return self.lose(place);
+            return self.lose(place, nonce);
         };
         while let Some(Ok(WebsocketEvent::Message(message))) = events.next().await {
             let is_late = *place == Place::Observed && !self.observes();
-            if let Some(text) = message.text().filter(|_| !is_late) {
-                let _ = self.client.send_with_str(&text); // a client that is gone shows by its own close
-                if let Some(link) = self.links.borrow_mut().get_mut(place) {
-                    link.used_at = self.clock.now().0;
-                    link.asked = link.asked.saturating_sub(usize::from(ends_a_question(&text)));
+            match message.text().filter(|_| !is_late) {
+                Some(text) if text == GO => self.unlink(place, nonce),
+                Some(text) => {
+                    let _ = self.client.send_with_str(&text); // a client that is gone shows by its own close
+                    if let Some(link) = self.links.borrow_mut().get_mut(place) {
+                        link.used_at = self.clock.now().0;
+                    }
                 }
-                self.note_links();
+                None => {}
             }
         }
-        self.lose(place);
+        self.lose(place, nonce);
     }
 
     /// An object was reset (a new release, a crash). What the client had there is gone; a new connection resumes it.
-    fn lose(&self, place: &Place) {
-        let was_linked = self.links.borrow_mut().remove(place).is_some();
-        if was_linked && !self.is_over.get() {
+    fn lose(&self, place: &Place, nonce: u64) {
+        let is_lost = self.links.borrow().get(place).is_some_and(|link| link.nonce == nonce);
+        if is_lost && !self.is_over.get() {
+            self.links.borrow_mut().remove(place);
             self.close(RESTARTED, "reconnect");
         }
     }
@@ -335,7 +337,7 @@ impl Gateway {
         let session = self.session.borrow();
         match place {
             Place::Room(room) => !session.is_in(room),
-            Place::Domain(domain) => !session.visits(domain),
+            Place::Domain(domain) => !session.is_on(domain),
             Place::Directory | Place::Observed => false,
         }
     }
@@ -344,7 +346,10 @@ impl Gateway {
     fn may_link(&self, place: &Place) -> std::result::Result<(), ClientError> {
         let loose = self.links.borrow().keys().filter(|place| self.is_loose(place)).count();
         match self.is_loose(place) && loose >= LOOSE_LINKS_MAX {
-            true => Err(ClientError::rate_limited("conversations at once on this connection", 1_000)),
+            true => Err(ClientError::rate_limited(
+                "rooms and conversations at once that this connection has not joined",
+                LOOSE_LINK_REST_MS as u64,
+            )),
             false => Ok(()),
         }
     }
@@ -370,11 +375,4 @@ impl Gateway {
     fn reply(&self, reply_to: Option<&str>, event: &Event) {
         let _ = self.client.send_with_str(encode(event, reply_to)); // a client that is gone shows by its own close
     }
-}
-
-/// By its first letters: objects encode `type` first.
-fn ends_a_question(frame: &str) -> bool {
-    ["ai-response", "ai-stream-complete", "error"]
-        .iter()
-        .any(|kind| frame.strip_prefix("{\"type\":\"").is_some_and(|rest| rest.starts_with(kind)))
 }

@@ -48,6 +48,7 @@ pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
     if request.method() == Method::Options && request.headers().has("access-control-request-method")? {
         return allow(Response::empty()?.with_status(204), origin.as_deref());
     }
+    let is_head = request.inner().method() == "HEAD";
     let response = match route(request, env, settings).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => reply::refusal(&error)?,
@@ -56,8 +57,14 @@ pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
             reply::refusal(&ClientError::internal())?
         }
     };
-    // The headers of an upgrade are the platform's.
-    if response.status_code() == 101 { Ok(response) } else { allow(response, origin.as_deref()) }
+    match response.status_code() {
+        101 => Ok(response), // the headers of an upgrade are the platform's
+        _ if is_head => {
+            let (builder, _) = response.into_parts();
+            allow(builder.empty(), origin.as_deref())
+        }
+        _ => allow(response, origin.as_deref()),
+    }
 }
 
 fn settings(env: &Env) -> std::result::Result<Rc<Settings>, String> {
@@ -71,10 +78,10 @@ fn settings(env: &Env) -> std::result::Result<Rc<Settings>, String> {
 
 async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer {
     let path = request.path();
-    match (request.method(), path.as_str()) {
+    match (method_of(&request), path.as_str()) {
         (Method::Get, "/ws") => web_socket(&request, env, settings).await.map(Ok),
         (Method::Get, "/") if is_upgrade(&request) => web_socket(&request, env, settings).await.map(Ok),
-        (Method::Get | Method::Head, "/") => root(request, &env).await.map(Ok),
+        (Method::Get, "/") => root(request, &env).await.map(Ok),
         (Method::Get, "/healthz") => reply::json(&serde_json::json!({ "status": "ok" })).map(Ok),
         (Method::Get, "/readyz") => ready(&env).await,
         (Method::Post, "/ai/chat") => question(&mut request, &env, &settings, crate::room::WHOLE).await,
@@ -94,7 +101,7 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
         }
         (Method::Post, "/files") => files::put(request, &env).await,
         (Method::Get, path) if path.starts_with("/files/") => {
-            files::get(path.trim_start_matches("/files/"), &env).await
+            files::get(&request, path.trim_start_matches("/files/"), &env).await
         }
         (Method::Get, "/stats/domains") => Place::Directory.get(&env, "/domains").await.map(Ok),
         (Method::Get, path) if path.starts_with("/stats/domain/") => stats(&env, path).await,
@@ -104,13 +111,40 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
         (Method::Post, path) if path.starts_with("/panic/") => {
             Place::Room(RoomId::known(path.trim_start_matches("/panic/"))).get(&env, "/panic").await.map(Ok)
         }
-        (Method::Get | Method::Head, _) => page(request, &env).await,
-        (method, path) if is_known(path) => {
-            let error = ClientError::invalid(method.as_ref(), &format!("is not a method of {path}"));
-            Ok(Ok(reply::refusal(&error)?.with_status(405)))
-        }
-        (_, path) => Ok(Err(nothing_at(path))),
+        (_, path) => match methods_at(path) {
+            Some(methods) => {
+                let method = request.inner().method();
+                let error =
+                    ClientError::invalid(&method, &format!("is not a method of {path}; use {methods}"));
+                let response = reply::refusal(&error)?.with_status(405);
+                response.headers().set("allow", methods)?;
+                Ok(Ok(response))
+            }
+            None => page(request, &env).await,
+        },
     }
+}
+
+/// A HEAD is a GET whose body nobody sees. What is no method of HTTP's is none of ours either.
+fn method_of(request: &Request) -> Method {
+    match request.inner().method().as_str() {
+        "GET" | "HEAD" => Method::Get,
+        "POST" => Method::Post,
+        "PUT" => Method::Put,
+        _ => Method::Options,
+    }
+}
+
+/// What a route can be asked; none where only a page may be.
+fn methods_at(path: &str) -> Option<&'static str> {
+    Some(match path {
+        "/" | "/ws" | "/healthz" | "/readyz" | "/stats/domains" => "GET",
+        "/ai/chat" | "/ai/stream" | "/visitors/add" | "/visitors/activity" | "/visitors/remove"
+        | "/files" => "POST",
+        path if path.starts_with("/stats/domain/") || path.starts_with("/files/") => "GET",
+        path if path.starts_with("/domains/") => "GET, PUT",
+        _ => return None,
+    })
 }
 
 /// Machines get JSON, browsers the start page.
@@ -125,9 +159,8 @@ async fn root(request: Request, env: &Env) -> Result<Response> {
 
 async fn page(request: Request, env: &Env) -> Answer {
     let path = request.path();
-    if is_known(&path) {
-        let error = ClientError::invalid("GET", &format!("is not a method of {path}"));
-        return Ok(Ok(reply::refusal(&error)?.with_status(405)));
+    if method_of(&request) != Method::Get {
+        return Ok(Err(nothing_at(&path)));
     }
     let response = asset(request, env).await?;
     Ok(if response.status_code() == 404 { Err(nothing_at(&path)) } else { Ok(response) })
@@ -144,7 +177,7 @@ async fn asset(request: Request, env: &Env) -> Result<Response> {
 
 /// The directory has to answer, and with it the objects' storage.
 async fn ready(env: &Env) -> Answer {
-    let response = Place::Directory.get(env, "/domains").await;
+    let response = Place::Directory.get(env, "/ready").await;
     match response.map(|response| response.status_code()) {
         Ok(200) => reply::json(&serde_json::json!({ "status": "ready" })).map(Ok),
         _ => Ok(Err(ClientError::unavailable())),
@@ -186,7 +219,7 @@ async fn domain_settings(request: &mut Request, env: &Env, path: &str) -> Answer
         Ok(domain) => domain,
         Err(error) => return Ok(Err(error)),
     };
-    if request.method() == Method::Get {
+    if method_of(request) == Method::Get {
         return reply::json(&domains::read(env, &domain).await?.body(&domain)).map(Ok);
     }
     let settings = match text(request).await?.and_then(|text| DomainSettings::parse(&text)) {
@@ -210,7 +243,7 @@ async fn stats(env: &Env, path: &str) -> Answer {
 
 /// The last segment of a path, which may hold any character in its encoded form.
 fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientError> {
-    let encoded = path.trim_start_matches(prefix);
+    let encoded = path.strip_prefix(prefix).unwrap_or_default();
     if encoded.contains('/') {
         return Err(nothing_at(path));
     }
@@ -246,24 +279,6 @@ async fn text(request: &mut Request) -> Result<std::result::Result<String, Clien
 
 fn accept(request: &Request) -> Vec<String> {
     request.headers().get("accept").ok().flatten().into_iter().collect()
-}
-
-/// Routes that exist, for methods that they do not have.
-fn is_known(path: &str) -> bool {
-    let known = [
-        "/",
-        "/ws",
-        "/healthz",
-        "/readyz",
-        "/ai/chat",
-        "/ai/stream",
-        "/visitors/add",
-        "/visitors/activity",
-        "/visitors/remove",
-        "/stats/domains",
-        "/files",
-    ];
-    known.contains(&path) || ["/stats/domain/", "/domains/", "/files/"].iter().any(|it| path.starts_with(it))
 }
 
 fn nothing_at(path: &str) -> ClientError {

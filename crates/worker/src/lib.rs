@@ -2,6 +2,7 @@
 //! core as the native host.
 
 mod ai;
+mod alarms;
 mod clock;
 mod domains;
 mod files;
@@ -15,6 +16,7 @@ mod settings;
 mod sockets;
 mod store;
 mod tracker;
+mod turn;
 mod upgrade;
 
 use weeziq_core::protocol::event::Event;

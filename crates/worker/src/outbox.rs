@@ -12,6 +12,7 @@ use weeziq_core::rooms::Post;
 use worker::{Delay, Env, console_warn};
 
 use crate::places::Place;
+use crate::turn::Turn;
 
 /// A word from one object to another.
 #[derive(Serialize, Deserialize)]
@@ -50,6 +51,8 @@ pub(crate) struct Item {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivered {
     Yes,
+    /// Taken, and the object wants no more of its kind.
+    Unwanted,
     GivenUp,
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct Outbox {
 
 const ATTEMPTS: u32 = 4;
 const BACK_OFF_MS: u64 = 100;
+/// Words that wait before volatile ones are dropped.
+const WAITING_MAX: usize = 1_000;
 /// Words in one request.
 const BATCH_MAX: usize = 200;
 
@@ -69,15 +74,18 @@ impl Outbox {
         !self.is_sending.get() && self.waiting.borrow().is_empty()
     }
 
+    /// Behind too many others a word that is kept nowhere is dropped.
     pub(crate) fn push(&self, item: Item) {
+        let is_volatile = matches!(&item.word, Some((_, Word::Overheard { .. } | Word::Observed { .. })));
+        if is_volatile && self.waiting.borrow().len() >= WAITING_MAX {
+            return (item.then)(Delivered::GivenUp);
+        }
         self.waiting.borrow_mut().push_back(item);
     }
 
     /// Sends until nothing waits. To be kept alive by the object; a second call while one runs does nothing.
     pub(crate) async fn drain(self: Rc<Self>, env: Env) {
-        if self.is_sending.replace(true) {
-            return;
-        }
+        let Some(_turn) = Turn::take(&self.is_sending) else { return };
         while let Some((place, batch)) = self.next_batch() {
             let (words, thens): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             let words: Vec<Word> = words.into_iter().flatten().collect();
@@ -87,7 +95,6 @@ impl Outbox {
             };
             thens.into_iter().for_each(|then| then(delivered));
         }
-        self.is_sending.set(false);
     }
 
     /// The front of the queue, as far as it goes to one place.
@@ -108,18 +115,29 @@ impl Outbox {
     }
 }
 
-/// All of them in one request, tried again while the object does not take them.
-pub(crate) async fn send(env: &Env, place: &Place, words: &[Word]) -> Delivered {
-    let Ok(body) = serde_json::to_string(words) else {
-        return Delivered::GivenUp;
-    };
+/// All of them in one request, tried again from the first that was not taken.
+async fn send(env: &Env, place: &Place, mut words: &[Word]) -> Delivered {
     for attempt in 0..ATTEMPTS {
+        let Ok(body) = serde_json::to_string(words) else {
+            return Delivered::GivenUp;
+        };
         match place.post(env, "/words", &body).await {
-            Ok(response) if response.status_code() == 200 => return Delivered::Yes,
-            Ok(response) => console_warn!("an object answered {}", response.status_code()),
+            Ok(response) if response.status_code() == TAKEN => return Delivered::Yes,
+            Ok(response) if response.status_code() == UNWANTED => return Delivered::Unwanted,
+            Ok(mut response) => {
+                console_warn!("an object answered {}", response.status_code());
+                let taken = response.text().await.ok().and_then(|text| text.parse().ok());
+                words = words.get(taken.unwrap_or(0)..).unwrap_or_default();
+            }
             Err(error) => console_warn!("an object cannot be reached: {error}"),
         }
         Delay::from(Duration::from_millis(BACK_OFF_MS << attempt)).await;
     }
     Delivered::GivenUp
 }
+
+/// What `/words` answers.
+pub(crate) const TAKEN: u16 = 200;
+pub(crate) const UNWANTED: u16 = 410;
+/// With the number of words that were taken.
+pub(crate) const TRY_AGAIN: u16 = 503;

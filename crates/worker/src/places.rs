@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use weeziq_core::access::address::subscriber;
-use weeziq_core::ids::{DomainId, RoomId, SocketId};
+use weeziq_core::ids::{DomainId, RoomId, SocketId, fnv1a};
 use worker::{Env, Error, Headers, Method, Request, RequestInit, Response, Result, Stub, Url, WebSocket};
-
-use crate::clock::fnv1a;
 
 /// What a connection or an object may have to say something to.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,6 +30,8 @@ pub(crate) enum Role {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Hello {
     pub(crate) socket: SocketId,
+    /// Tells two sockets of one connection to one object apart, where the old one is still closing.
+    pub(crate) nonce: u64,
     pub(crate) is_direct: bool,
     pub(crate) observes: bool,
     pub(crate) user_agent: Option<String>,

@@ -9,9 +9,8 @@ mod doors;
 pub(crate) use asked::{EVENTS, TEXT, WHOLE};
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use doors::Doors;
 use futures_channel::mpsc::UnboundedSender;
@@ -26,21 +25,23 @@ use weeziq_core::store::{self, Sql, SqlError, Value};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Caller, Context, Output};
 use worker::{
-    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    console_error, durable_object,
+    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
+    durable_object,
 };
 
 use crate::ai;
+use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy};
 use crate::domains::settings_of;
 use crate::encode;
-use crate::gateway::Frame;
-use crate::outbox::{Delivered, Item, Outbox, Word};
+use crate::gateway::{DIED, Frame, GO, MAY_I_GO, RESTARTED};
+use crate::outbox::{Delivered, Item, Outbox, TAKEN, TRY_AGAIN, UNWANTED, Word};
 use crate::places::{Hello, Place};
 use crate::reply::{self, hello_of};
 use crate::settings::Settings;
 use crate::sockets::{Seat, Seats, answer_pings, close_back};
 use crate::store::{Failed, Store, transact};
+use crate::turn::Turn;
 
 #[durable_object]
 pub struct ChatRoom {
@@ -68,7 +69,7 @@ struct Chat {
     is_reading_settings: Cell<bool>,
     /// Answers that are being written.
     runs: RefCell<HashMap<RunId, AbortHandle>>,
-    alarm_at: Cell<Option<UnixMs>>,
+    alarms: Alarms,
     outbox: Rc<Outbox>,
     is_awake: Cell<bool>,
 }
@@ -79,9 +80,11 @@ struct Kept {
     row: Option<i64>,
 }
 
-/// What is due sooner is waited for in memory: an alarm costs a write and a request.
-const ALARM_FROM_MS: i64 = 1_000;
-/// A word that could not be handed over is tried again that much later.
+/// While an answer is written, or a failed turn is to be made good, the object is woken this often, even by a platform
+/// that has restarted meanwhile.
+const RUN_CHECK_EVERY_MS: i64 = 10_000;
+const FAILED_RETRY_MS: i64 = 1_000;
+/// A word that has not been taken by then is said again.
 const OUTBOX_RETRY_MS: i64 = 30_000;
 
 /// Words to other rooms that must not get lost, until they are taken.
@@ -94,9 +97,11 @@ const OUTBOX_TABLE: &str = "CREATE TABLE IF NOT EXISTS outbox (
 impl DurableObject for ChatRoom {
     fn new(state: State, env: Env) -> Self {
         answer_pings(&state);
-        let settings = Settings::read(&env).map(Rc::new);
+        let name = state.id().name();
+        let has_name = || name.clone().ok_or("an object does not know its name; that is a defect".to_owned());
+        let settings = has_name().and_then(|_| Settings::read(&env)).map(Rc::new);
         let chat = Chat {
-            id: RoomId::known(&state.id().name().unwrap_or_default()),
+            id: RoomId::known(name.as_deref().unwrap_or_default()),
             seats: Seats::of(&state),
             state,
             env,
@@ -108,7 +113,7 @@ impl DurableObject for ChatRoom {
             questions: RefCell::default(),
             is_reading_settings: Cell::new(false),
             runs: RefCell::default(),
-            alarm_at: Cell::new(None),
+            alarms: Alarms::default(),
             outbox: Rc::default(),
             is_awake: Cell::new(false),
         };
@@ -121,6 +126,7 @@ impl DurableObject for ChatRoom {
         match request.path().as_str() {
             "/connect" => chat.connect(hello_of(&request)?),
             "/words" => chat.hear(request).await,
+            "/missing" => chat.missing(request).await,
             "/ask" => chat.answer_request(request).await,
             #[cfg(feature = "panic-route")]
             "/panic" => panic!("asked to"),
@@ -132,7 +138,7 @@ impl DurableObject for ChatRoom {
         let chat = &self.chat;
         chat.wake();
         let Some(seat) = chat.seats.at(&socket) else {
-            return socket.close(Some(crate::gateway::RESTARTED), Some("reconnect"));
+            return socket.close(Some(RESTARTED), Some("reconnect"));
         };
         let frame = match message {
             WebSocketIncomingMessage::String(text) => Frame::Text(text),
@@ -141,7 +147,10 @@ impl DurableObject for ChatRoom {
         if seat.is_direct() {
             chat.receive(&seat, doors::Arrival::Frame(frame)).await;
         } else if let Frame::Text(text) = frame {
-            chat.take(&seat, &text);
+            match text.as_str() {
+                MAY_I_GO => chat.let_go(&seat),
+                text => chat.take(&seat, text),
+            }
         }
         Ok(())
     }
@@ -153,22 +162,26 @@ impl DurableObject for ChatRoom {
         _: String,
         was_clean: bool,
     ) -> Result<()> {
-        let is_clean = was_clean && code != usize::from(crate::gateway::DIED) && code != 1006;
+        let says_died =
+            code == usize::from(DIED) && self.chat.seats.at(&socket).is_some_and(|seat| !seat.is_direct());
+        let is_clean = was_clean && !says_died && code != 1006;
         let how = if is_clean { Farewell::Clean } else { Farewell::Died };
+        // First of all it is noted that this one is gone: the event may come again, to a later life of the object.
+        let done = self.chat.end(&socket, how).await;
         close_back(&socket, code);
-        self.chat.end(&socket, how).await
+        done
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: worker::Error) -> Result<()> {
+        let done = self.chat.end(&socket, Farewell::Died).await;
         close_back(&socket, 1006);
-        self.chat.end(&socket, Farewell::Died).await
+        done
     }
 
     async fn alarm(&self) -> Result<Response> {
         self.chat.wake();
-        self.chat.alarm_at.set(None);
-        self.chat.tell(RoomInput::Alarm);
-        self.chat.send_kept();
+        self.chat.alarms.fired();
+        self.chat.ring();
         Response::empty()
     }
 }
@@ -180,7 +193,7 @@ impl Chat {
             return;
         }
         for seat in self.seats.all().into_iter().filter(|seat| seat.attached().is_elsewhere) {
-            let _ = seat.socket.close(Some(crate::gateway::RESTARTED), Some("reconnect")); // its other half is gone
+            let _ = seat.socket.close(Some(RESTARTED), Some("reconnect")); // its other half is gone
             self.part(&seat, Farewell::Died);
         }
         self.send_kept();
@@ -189,6 +202,18 @@ impl Chat {
     fn connect(self: &Rc<Self>, hello: Hello) -> Result<Response> {
         let (_, response) = self.seats.accept(&self.state, hello)?;
         Ok(response)
+    }
+
+    /// The gateway has no use for this link unless the room still owes its client something.
+    fn let_go(self: &Rc<Self>, seat: &Seat) {
+        if self.room.borrow().is_none() {
+            self.tell(RoomInput::Awoken);
+        }
+        let is_asking = self.questions.borrow().iter().any(|(from, _)| from.conn == seat.conn);
+        let owes = self.room.borrow().as_ref().is_none_or(|room| room.owes(seat.conn));
+        if !is_asking && !owes && seat.attached().member.is_none() {
+            seat.send(GO);
+        }
     }
 
     /// From the Worker's end of a connection, which has checked it.
@@ -217,36 +242,50 @@ impl Chat {
     /// In the order in which they came, each with the settings of the domain that it is asked on.
     fn ask(self: &Rc<Self>, from: Caller, ask: Ask) {
         self.questions.borrow_mut().push_back((from, ask));
-        if self.is_reading_settings.replace(true) {
-            return;
-        }
         let chat = self.clone();
         self.state.wait_until(async move {
+            let Some(_turn) = Turn::take(&chat.is_reading_settings) else { return };
             loop {
                 let next = chat.questions.borrow_mut().pop_front();
                 let Some((from, ask)) = next else { break };
                 let settings = settings_of(&chat.env, ask.domain.as_ref()).await;
                 chat.tell(RoomInput::Ask { from, ask, settings });
             }
-            chat.is_reading_settings.set(false);
         });
     }
 
-    /// Words of other objects. Unless each is kept the sender says them again.
+    /// Words of other objects, up to the first that cannot be kept now: the sender says the rest again.
     async fn hear(self: &Rc<Self>, mut request: Request) -> Result<Response> {
         let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
-        let mut are_kept = true;
-        for word in words {
-            match word {
-                Word::Post(post) => are_kept &= self.tell(RoomInput::Post(*post)),
-                Word::Silence { run } => are_kept &= self.tell(RoomInput::Silence { run }),
-                Word::Overheard { .. } if self.has_live_agent() => {}
-                Word::Overheard { frame, except } => self.seats.tell_members(&frame, except.map(conn_of)),
-                Word::Observed { frame } => self.seats.tell_observers(&frame),
-                Word::Numbers(_) | Word::Watch { .. } | Word::Parted { .. } => {}
+        let mut is_watched_in_vain = false;
+        for (taken, word) in words.into_iter().enumerate() {
+            let is_taken = match word {
+                Word::Post(post) => self.tell(RoomInput::Post(*post)),
+                Word::Silence { run } => self.tell(RoomInput::Silence { run }),
+                Word::Overheard { .. } if self.has_live_agent() => true,
+                Word::Overheard { frame, except } => {
+                    self.seats.tell_members(&frame, except.map(conn_of));
+                    true
+                }
+                Word::Observed { frame } => {
+                    is_watched_in_vain = !self.seats.are_observed();
+                    self.seats.tell_observers(&frame);
+                    true
+                }
+                Word::Numbers(_) | Word::Watch { .. } | Word::Parted { .. } => true,
+            };
+            if !is_taken {
+                return Response::error(taken.to_string(), TRY_AGAIN);
             }
         }
-        if are_kept { Response::ok("") } else { Response::error("storage is not available", 503) }
+        Ok(Response::ok("")?.with_status(if is_watched_in_vain { UNWANTED } else { TAKEN }))
+    }
+
+    /// Which of these connections, that another object counts on, are not here any more.
+    async fn missing(&self, mut request: Request) -> Result<Response> {
+        let asked: Vec<u64> = serde_json::from_str(&request.text().await?)?;
+        let missing = asked.into_iter().filter(|conn| self.seats.get(ConnId(*conn)).is_none());
+        Response::ok(serde_json::to_string(&missing.collect::<Vec<_>>())?)
     }
 
     async fn end(self: &Rc<Self>, socket: &WebSocket, how: Farewell) -> Result<()> {
@@ -268,7 +307,8 @@ impl Chat {
         if self.seats.remove(seat.conn) {
             self.doors.close(seat.conn);
             let known = seat.attached();
-            for domain in known.domains {
+            let domains: BTreeSet<_> = known.visits.into_iter().map(|(domain, _)| domain).collect();
+            for domain in domains {
                 self.say(Place::Domain(domain), Word::Parted { socket: known.socket }, None);
             }
             if known.observes && !self.seats.are_observed() {
@@ -343,11 +383,12 @@ impl Chat {
     }
 
     /// Nothing of the turn happened. Answers that were being written end when the room is opened again.
-    fn fail(&self, failed: &Failed, caller: Option<Caller>) {
+    fn fail(self: &Rc<Self>, failed: &Failed, caller: Option<Caller>) {
         console_error!("a turn failed and was taken back: {failed}");
         for (_, run) in self.runs.borrow_mut().drain() {
             run.abort();
         }
+        self.wake_at(self.clock.now().plus(FAILED_RETRY_MS));
         let error = match failed {
             Failed::Storage(_) => ClientError::unavailable(),
             Failed::Panic(_) => ClientError::internal(),
@@ -400,9 +441,12 @@ impl Chat {
     }
 
     fn say(self: &Rc<Self>, place: Place, word: Word, row: Option<i64>) {
+        if row.is_some() {
+            self.wake_at(self.clock.now().plus(OUTBOX_RETRY_MS));
+        }
         let chat = self.clone();
         let then = Box::new(move |delivered| match (row, delivered) {
-            (Some(row), Delivered::Yes) => chat.forget_kept(row),
+            (Some(row), Delivered::Yes | Delivered::Unwanted) => chat.forget_kept(row),
             (Some(_), Delivered::GivenUp) => chat.wake_at(chat.clock.now().plus(OUTBOX_RETRY_MS)),
             (None, _) => {}
         });
@@ -456,21 +500,16 @@ impl Chat {
     }
 
     fn wake_at(self: &Rc<Self>, at: UnixMs) {
-        let wait_ms = at.since(self.clock.now());
-        if wait_ms < ALARM_FROM_MS {
-            let chat = self.clone();
-            self.state.wait_until(async move {
-                Delay::from(Duration::from_millis(wait_ms.max(0) as u64)).await;
-                chat.tell(RoomInput::Alarm);
-            });
-        } else if self.alarm_at.get().is_none_or(|armed| at < armed) {
-            self.alarm_at.set(Some(at));
-            let storage = self.state.storage();
-            self.state.wait_until(async move {
-                if let Err(error) = storage.set_alarm(Duration::from_millis(wait_ms as u64)).await {
-                    console_error!("no alarm could be set: {error}");
-                }
-            });
+        let chat = self.clone();
+        self.alarms.wake_at(&self.state, self.clock.now(), at, move || chat.ring());
+    }
+
+    /// What is due is done; what is still owed keeps the alarm going, so that a crash cannot make anybody wait for ever.
+    fn ring(self: &Rc<Self>) {
+        self.tell(RoomInput::Alarm);
+        self.send_kept();
+        if !self.runs.borrow().is_empty() {
+            self.wake_at(self.clock.now().plus(RUN_CHECK_EVERY_MS));
         }
     }
 
@@ -484,6 +523,7 @@ impl Chat {
             ai::ask(&settings, &request, tell).await;
         });
         self.runs.borrow_mut().insert(run, handle);
+        self.wake_at(self.clock.now().plus(RUN_CHECK_EVERY_MS));
         self.state.wait_until(async move {
             let _ = task.await; // an answer that is not wanted any more ends here
         });

@@ -6,19 +6,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use weeziq_core::ids::{ConnId, DomainId, SocketId};
+use weeziq_core::ids::{ConnId, DomainId, SocketId, VisitorId};
 use weeziq_core::rooms::Member;
 use worker::{
     Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, console_error,
 };
 
 use crate::clock::conn_of;
+use crate::gateway::RESTARTED;
 use crate::places::Hello;
 
-/// What outlives the object's memory. At most 16 KiB as JSON, which the limits on names keep it far below.
+/// What outlives the object's memory. At most 16 KiB as JSON: names of 4 KiB at most, and 8 visits of 1 KiB.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Attached {
     pub(crate) socket: SocketId,
+    nonce: u64,
     /// The client itself is at the other end, and not the Worker for it.
     pub(crate) is_direct: bool,
     pub(crate) observes: bool,
@@ -29,8 +31,8 @@ pub(crate) struct Attached {
     pub(crate) is_visitor: bool,
     /// Of a direct one: something elsewhere hangs on it that an eviction cuts.
     pub(crate) is_elsewhere: bool,
-    /// Of a direct one: the domains that have to learn of its end.
-    pub(crate) domains: Vec<DomainId>,
+    /// Of a direct one: whom it speaks for, which has to be undone at its end.
+    pub(crate) visits: Vec<(DomainId, VisitorId)>,
 }
 
 pub(crate) struct Seat {
@@ -60,6 +62,7 @@ impl Seats {
         state.accept_web_socket(&pair.server);
         let attached = Attached {
             socket: hello.socket,
+            nonce: hello.nonce,
             is_direct: hello.is_direct,
             observes: hello.observes,
             user_agent: hello.user_agent,
@@ -67,7 +70,7 @@ impl Seats {
             member: None,
             is_visitor: false,
             is_elsewhere: false,
-            domains: Vec::new(),
+            visits: Vec::new(),
         };
         let seat = Rc::new(Seat {
             conn: conn_of(hello.socket),
@@ -85,8 +88,10 @@ impl Seats {
 
     /// Whose socket this is. One that closes while the object sleeps is not listed any more when it wakes for that.
     pub(crate) fn at(&self, socket: &WebSocket) -> Option<Rc<Seat>> {
-        let seat = Seat::of(socket.clone())?;
-        Some(self.0.borrow_mut().entry(seat.conn).or_insert_with(|| Rc::new(seat)).clone())
+        let found = Seat::of(socket.clone())?;
+        let nonce = found.attached.borrow().nonce;
+        let seat = self.0.borrow_mut().entry(found.conn).or_insert_with(|| Rc::new(found)).clone();
+        (seat.attached.borrow().nonce == nonce).then_some(seat.clone())
     }
 
     /// False if it had gone before. While it closes the platform still lists a socket, so this is what counts.
@@ -153,7 +158,9 @@ impl Seat {
     fn keep(&self) {
         let json = serde_json::to_string(&*self.attached.borrow()).unwrap_or_default();
         if let Err(error) = self.socket.serialize_attachment(&json) {
+            // What cannot be kept would be forgotten at the next eviction; a new connection begins afresh.
             console_error!("an attachment was not kept: {error}");
+            let _ = self.socket.close(Some(RESTARTED), Some("reconnect"));
         }
     }
 

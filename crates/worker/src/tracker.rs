@@ -5,14 +5,13 @@ mod address;
 mod directory;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
-use weeziq_core::ids::{ConnId, DomainId, VisitorId};
+use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
 use weeziq_core::protocol::command::{Command, Request as Asked, VisitorsCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
@@ -21,12 +20,14 @@ use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::{Via, Visitors, VisitorsInput};
 use weeziq_core::{Caller, Context, Output};
 use worker::{
-    Delay, DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    console_error, durable_object,
+    DurableObject, Env, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage, console_error,
+    console_warn, durable_object,
 };
 
+use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy, socket_id};
 use crate::encode;
+use crate::gateway::{GO, MAY_I_GO};
 use crate::outbox::{Item, Numbers, Outbox, Word};
 use crate::places::{Consultation, Place, Role};
 use crate::reply::{self, hello_of};
@@ -53,7 +54,9 @@ struct Tracker {
     visitors: RefCell<Option<Visitors>>,
     /// Over HTTP, and from rooms for connections that they hold.
     requests: RefCell<HashMap<ConnId, UnboundedSender<Reply>>>,
-    alarm_at: Cell<Option<UnixMs>>,
+    alarms: Alarms,
+    /// Whether the rooms that hold connections of visitors have been asked for them in this life of the object.
+    has_asked_holders: Cell<bool>,
     outbox: Rc<Outbox>,
     /// What the directory was last told: active now, ever.
     told: Cell<Option<(usize, u64)>>,
@@ -76,8 +79,8 @@ impl Inputs {
     }
 }
 
-/// What is due sooner is waited for in memory: an alarm costs a write and a request.
-const ALARM_FROM_MS: i64 = 1_000;
+/// While a visitor is here the object looks this often whether they still are: a reset tells nobody.
+const PRESENCE_CHECK_EVERY_MS: i64 = 60_000;
 
 /// Which visitor each connection speaks for. In rows, because one connection may speak for more than an attachment holds.
 const CLAIM_TABLE: &str = "CREATE TABLE IF NOT EXISTS claim (
@@ -101,7 +104,8 @@ impl DurableObject for VisitorTracker {
             clock: Clock::default(),
             visitors: RefCell::default(),
             requests: RefCell::default(),
-            alarm_at: Cell::new(None),
+            alarms: Alarms::default(),
+            has_asked_holders: Cell::new(false),
             outbox: Rc::default(),
             told: Cell::new(None),
         };
@@ -119,6 +123,7 @@ impl DurableObject for VisitorTracker {
             ("/consult", Some(Role::Domain(domain))) => tracker.consult(domain, request).await,
             ("/consult", Some(Role::Directory)) => tracker.consult_directory(request).await,
             ("/domains", Some(Role::Directory)) => reply::body(tracker.all_domains()?),
+            ("/ready", Some(Role::Directory)) => tracker.ready(),
             (path, Some(Role::Domain(domain))) => match path.strip_prefix("/visitors/") {
                 Some(kind) => tracker.answer_request(domain, kind, request).await,
                 None => Response::error("there is nothing here", 404),
@@ -129,29 +134,31 @@ impl DurableObject for VisitorTracker {
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let tracker = &self.tracker;
-        if let (Some(seat), WebSocketIncomingMessage::String(text)) = (tracker.seats.at(&socket), message)
-            && let Ok(request) = Asked::parse(&text, None)
-        {
-            tracker.take(&seat, request);
+        if let (Some(seat), WebSocketIncomingMessage::String(text)) = (tracker.seats.at(&socket), message) {
+            if text == MAY_I_GO {
+                tracker.in_turn(move || seat.send(GO));
+            } else if let Ok(request) = Asked::parse(&text, None) {
+                tracker.take(&seat, request);
+            }
         }
         Ok(())
     }
 
     async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
-        close_back(&socket, code);
         self.tracker.end(&socket);
+        close_back(&socket, code);
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: worker::Error) -> Result<()> {
-        close_back(&socket, 1006);
         self.tracker.end(&socket);
+        close_back(&socket, 1006);
         Ok(())
     }
 
     async fn alarm(&self) -> Result<Response> {
         let tracker = &self.tracker;
-        tracker.alarm_at.set(None);
+        tracker.alarms.fired();
         match &tracker.role {
             Some(Role::Domain(domain)) => tracker.tell(domain, Inputs::one(VisitorsInput::Alarm)),
             Some(Role::Address) => tracker.forget_address().await?,
@@ -258,8 +265,11 @@ impl Tracker {
     fn part(self: &Rc<Self>, domain: &DomainId, conn: ConnId) {
         let claimed = claims(&mut Store::new(&self.state.storage())).unwrap_or_default();
         let own = claimed.into_iter().filter(|claim| claim.conn == conn);
-        let all = own.map(|Claim { conn, visitor, .. }| VisitorsInput::Disconnected { conn, visitor });
-        self.tell(domain, Inputs { all: all.collect(), ..Inputs::default() });
+        let parting = |Claim { conn, visitor, .. }| VisitorsInput::Disconnected { conn, visitor };
+        let all: Vec<_> = own.map(parting).collect();
+        if !all.is_empty() {
+            self.tell(domain, Inputs { all, ..Inputs::default() });
+        }
     }
 
     /// One turn of the domain.
@@ -284,8 +294,16 @@ impl Tracker {
         }
     }
 
-    fn turn(&self, domain: &DomainId, inputs: Inputs) -> std::result::Result<Vec<Output>, Failed> {
+    fn check_presence(self: &Rc<Self>, domain: &DomainId) {
+        self.wake_at(domain, self.clock.now().plus(PRESENCE_CHECK_EVERY_MS));
+        if !self.has_asked_holders.replace(true) {
+            self.state.wait_until(self.clone().ask_holders(domain.clone()));
+        }
+    }
+
+    fn turn(self: &Rc<Self>, domain: &DomainId, inputs: Inputs) -> std::result::Result<Vec<Output>, Failed> {
         let settings = self.settings.clone().map_err(Failed::Panic)?;
+        let checked = domain.clone();
         let (domain, now, entropy) = (domain.clone(), self.clock.now(), entropy());
         let visitors = self.visitors.borrow_mut().take();
         let here: Vec<ConnId> = self.seats.all().into_iter().map(|seat| seat.conn).collect();
@@ -306,6 +324,9 @@ impl Tracker {
             }
             Ok((visitors, outputs))
         })?;
+        if !visitors.is_idle() {
+            self.check_presence(&checked);
+        }
         *self.visitors.borrow_mut() = Some(visitors);
         Ok(outputs)
     }
@@ -384,21 +405,31 @@ impl Tracker {
     }
 
     fn wake_at(self: &Rc<Self>, domain: &DomainId, at: UnixMs) {
-        let wait_ms = at.since(self.clock.now());
-        if wait_ms < ALARM_FROM_MS {
-            let (tracker, domain) = (self.clone(), domain.clone());
-            self.state.wait_until(async move {
-                Delay::from(Duration::from_millis(wait_ms.max(0) as u64)).await;
-                tracker.tell(&domain, Inputs::one(VisitorsInput::Alarm));
-            });
-        } else if self.alarm_at.get().is_none_or(|armed| at < armed) {
-            self.alarm_at.set(Some(at));
-            let storage = self.state.storage();
-            self.state.wait_until(async move {
-                if let Err(error) = storage.set_alarm(Duration::from_millis(wait_ms as u64)).await {
-                    console_error!("no alarm could be set: {error}");
-                }
-            });
+        let (tracker, domain) = (self.clone(), domain.clone());
+        let soon = move || tracker.tell(&domain, Inputs::one(VisitorsInput::Alarm));
+        self.alarms.wake_at(&self.state, self.clock.now(), at, soon);
+    }
+
+    /// Rooms that hold connections of visitors may have been reset with them, while nobody told this object.
+    async fn ask_holders(self: Rc<Self>, domain: DomainId) {
+        let claimed = claims(&mut Store::new(&self.state.storage())).unwrap_or_default();
+        let mut held: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for Claim { conn, room, .. } in claimed {
+            if let Some(room) = room {
+                held.entry(room).or_default().push(conn.0);
+            }
+        }
+        for (room, conns) in held {
+            let place = Place::Room(RoomId::known(&room));
+            let asked = serde_json::to_string(&conns).unwrap_or_default();
+            let answer = match place.post(&self.env, "/missing", &asked).await {
+                Ok(mut response) => response.text().await,
+                Err(error) => Err(error),
+            };
+            match answer.map(|text| serde_json::from_str::<Vec<u64>>(&text)) {
+                Ok(Ok(missing)) => missing.into_iter().for_each(|conn| self.part(&domain, ConnId(conn))),
+                _ => console_warn!("a room cannot be asked whom it holds"),
+            }
         }
     }
 }
@@ -407,7 +438,8 @@ impl Tracker {
 struct Claim {
     conn: ConnId,
     visitor: VisitorId,
-    is_held_by_room: bool,
+    /// The room that holds it, where one does.
+    room: Option<String>,
 }
 
 fn note_claim(
@@ -440,8 +472,8 @@ fn claims(sql: &mut dyn Sql) -> std::result::Result<Vec<Claim>, SqlError> {
     let mut found = Vec::new();
     sql.query("SELECT conn, visitor, room FROM claim", &[], &mut |row| {
         let named = row.text(0).parse().ok().map(ConnId).zip(VisitorId::parse(row.text(1)));
-        let is_held_by_room = row.opt_text(2).is_some();
-        found.extend(named.map(|(conn, visitor)| Claim { conn, visitor, is_held_by_room }));
+        let room = row.opt_text(2).map(String::from);
+        found.extend(named.map(|(conn, visitor)| Claim { conn, visitor, room }));
     })?;
     Ok(found)
 }
@@ -451,7 +483,7 @@ fn living_claims(
     sql: &mut dyn Sql,
     here: &[ConnId],
 ) -> std::result::Result<Vec<(ConnId, VisitorId)>, SqlError> {
-    let is_alive = |claim: &Claim| claim.is_held_by_room || here.contains(&claim.conn);
+    let is_alive = |claim: &Claim| claim.room.is_some() || here.contains(&claim.conn);
     let (living, dead): (Vec<_>, Vec<_>) = claims(sql)?.into_iter().partition(is_alive);
     for Claim { conn, .. } in dead {
         sql.run("DELETE FROM claim WHERE conn = ?", &[Value::Text(&conn.0.to_string())])?;

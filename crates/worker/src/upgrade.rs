@@ -10,11 +10,12 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 use worker::{Env, Request, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
 
-use crate::clock::socket_id;
+use crate::clock::{entropy, socket_id};
 use crate::gateway::{Frame, Gateway, Origin};
 use crate::places::{Hello, Place, address_name};
 use crate::reply;
 use crate::settings::Settings;
+use crate::sockets::close_back;
 
 /// A longer header is cut before it is kept.
 const USER_AGENT_BYTES_MAX: usize = 512;
@@ -41,6 +42,7 @@ pub(crate) async fn web_socket(request: &Request, env: Env, settings: Rc<Setting
         Some(room) => {
             let hello = Hello {
                 socket: from.socket,
+                nonce: entropy(),
                 is_direct: true,
                 observes: false,
                 user_agent: from.user_agent,
@@ -77,11 +79,7 @@ async fn listen(client: WebSocket, gateway: Rc<Gateway>) {
                 Ok(WebsocketEvent::Close(close)) => {
                     let is_clean = close.was_clean() && close.code() != 1006;
                     how = if is_clean { Farewell::Clean } else { Farewell::Died };
-                    let code = match close.code() {
-                        1005 | 1006 | 1015 => 1000,
-                        code => code,
-                    };
-                    let _ = client.close(Some(code), Some("")); // the platform may have answered already
+                    close_back(&client, close.code().into());
                 }
                 Err(_) => break,
             }

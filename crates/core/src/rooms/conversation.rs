@@ -100,6 +100,15 @@ impl Conversation {
         }
     }
 
+    /// Whether an answer for this connection is being written or waits for its turn.
+    pub(super) fn owes(&self, conn: ConnId) -> bool {
+        self.running
+            .iter()
+            .map(|run| &run.from)
+            .chain(self.waiting.iter().map(|question| &question.from))
+            .any(|from| from.conn == conn)
+    }
+
     /// When text that waits for company must be told.
     pub(super) fn due(&self) -> Option<UnixMs> {
         let run = self.running.as_ref()?;

@@ -202,6 +202,11 @@ impl Room {
         &self.id
     }
 
+    /// Whether this connection still has an answer to come.
+    pub fn owes(&self, conn: ConnId) -> bool {
+        self.conversation.as_ref().is_some_and(|conversation| conversation.owes(conn))
+    }
+
     /// Whether people are in charge, so that no AI may be heard.
     pub fn has_live_agent(&self) -> bool {
         self.live_agent

@@ -4,15 +4,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use weeziq_core::ids::ConnId;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 
 use super::Chat;
 use crate::gateway::{Frame, Gateway, Home, Origin};
-use crate::outbox::{Delivered, Word, send};
+use crate::outbox::{Delivered, Item, Word};
 use crate::places::Place;
 use crate::sockets::Seat;
+use crate::turn::Turn;
 
 #[derive(Default)]
 pub(super) struct Doors(RefCell<HashMap<ConnId, Rc<Door>>>);
@@ -39,9 +41,7 @@ impl Chat {
     pub(super) async fn receive(self: &Rc<Self>, seat: &Rc<Seat>, arrival: Arrival) {
         let Some(door) = self.door(seat) else { return };
         door.waiting.borrow_mut().push_back(arrival);
-        if door.is_busy.replace(true) {
-            return;
-        }
+        let Some(_turn) = Turn::take(&door.is_busy) else { return };
         loop {
             let next = door.waiting.borrow_mut().pop_front();
             match next {
@@ -50,10 +50,9 @@ impl Chat {
                     door.gateway.part(how);
                     self.part(seat, how);
                 }
-                None => break,
+                None => return,
             }
         }
-        door.is_busy.set(false);
     }
 
     async fn receive_frame(self: &Rc<Self>, seat: &Rc<Seat>, door: &Door, frame: Frame) {
@@ -65,13 +64,9 @@ impl Chat {
         }
         let observes = door.gateway.observes();
         let known = seat.attached();
-        let domains = door.gateway.domains();
-        let has_more = domains.iter().any(|domain| !known.domains.contains(domain));
-        if has_more || known.is_visitor == observes {
-            seat.amend(|attached| {
-                attached.is_visitor = !observes;
-                attached.domains.extend(domains.into_iter().filter(|domain| !known.domains.contains(domain)));
-            });
+        let visits = door.gateway.visits();
+        if known.is_visitor == observes || known.visits != visits {
+            seat.amend(|attached| (attached.is_visitor, attached.visits) = (!observes, visits));
         }
         if known.observes != observes {
             self.observe(seat, observes).await;
@@ -79,16 +74,24 @@ impl Chat {
     }
 
     /// Has the directory say to this room what those hear who watch all domains, while one of them is here. In so many
-    /// words and not over a socket, which would keep the room from sleeping.
-    pub(super) async fn observe(&self, seat: &Seat, observes: bool) {
+    /// words and not over a socket, which would keep the room from sleeping; in the outbox's order, so that of two such
+    /// words the later one counts. Returns when the directory knows.
+    async fn observe(self: &Rc<Self>, seat: &Seat, observes: bool) {
         let was_watched = self.seats.are_observed();
         seat.amend(|attached| attached.observes = observes);
         let is_watched = self.seats.are_observed();
-        if was_watched != is_watched {
-            let word = Word::Watch { room: self.id.as_str().into(), is_watching: is_watched };
-            if send(&self.env, &Place::Directory, &[word]).await == Delivered::GivenUp {
-                seat.amend(|attached| attached.observes = was_watched);
-            }
+        if was_watched == is_watched {
+            return;
+        }
+        let (told, is_told) = oneshot::channel();
+        let word = Word::Watch { room: self.id.as_str().into(), is_watching: is_watched };
+        let then = Box::new(move |delivered| {
+            let _ = told.send(delivered); // a connection that is gone waits for nothing
+        });
+        self.outbox.push(Item { word: Some((Place::Directory, word)), then });
+        self.send();
+        if is_told.await != Ok(Delivered::Yes) {
+            seat.amend(|attached| attached.observes = was_watched);
         }
     }
 
@@ -103,8 +106,13 @@ impl Chat {
             user_agent: known.user_agent,
             address: known.address.unwrap_or_default(),
         };
-        let session =
-            Session::revive(known.socket, self.id.clone(), known.member.is_some(), known.is_visitor);
+        let session = Session::revive(
+            known.socket,
+            self.id.clone(),
+            known.member.is_some(),
+            known.is_visitor,
+            known.visits,
+        );
         let home = Home { room: self.id.clone(), seat: seat.clone() };
         let (env, client) = (self.env.clone(), seat.socket.clone());
         let door = Rc::new(Door {

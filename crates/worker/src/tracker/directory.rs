@@ -14,7 +14,7 @@ use worker::{Error, Request, Response, Result};
 
 use super::Tracker;
 use crate::encode;
-use crate::outbox::{Item, Numbers, Word};
+use crate::outbox::{Delivered, Item, Numbers, Word};
 use crate::places::{Consultation, Place};
 use crate::store::Store;
 
@@ -44,6 +44,12 @@ impl Tracker {
         Response::ok("")
     }
 
+    /// Whether the storage answers.
+    pub(super) fn ready(&self) -> Result<Response> {
+        Store::new(&self.state.storage()).run("SELECT 1", &[]).map_err(failed)?;
+        Response::ok("")
+    }
+
     /// From a connection that a room holds.
     pub(super) async fn consult_directory(&self, mut request: Request) -> Result<Response> {
         let asked: Consultation = serde_json::from_str(&request.text().await?)?;
@@ -58,8 +64,15 @@ impl Tracker {
         let mut rooms = Vec::new();
         sql.query("SELECT room FROM watching", &[], &mut |row| rooms.push(RoomId::known(row.text(0))))?;
         for room in rooms {
+            let (tracker, name) = (self.clone(), room.clone());
+            let then = Box::new(move |delivered| {
+                // Reset with everybody in it, which it could tell nobody.
+                if delivered == Delivered::Unwanted {
+                    let _ = watch(&mut Store::new(&tracker.state.storage()), name.as_str(), false);
+                }
+            });
             let word = Word::Observed { frame: frame.into() };
-            self.outbox.push(Item { word: Some((Place::Room(room), word)), then: Box::new(|_| {}) });
+            self.outbox.push(Item { word: Some((Place::Room(room), word)), then });
         }
         self.send();
         Ok(())

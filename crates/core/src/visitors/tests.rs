@@ -133,6 +133,27 @@ fn silence_ends_a_visit() {
 }
 
 #[test]
+fn a_grace_passes_however_often_the_domain_wakes() {
+    let mut world = World::new();
+    world.join(1, "v");
+    world.input(VisitorsInput::Disconnected { conn: ConnId(1), visitor: id("v") });
+    for _ in 0..2 {
+        world.restart();
+        world.pass(VISITOR_GRACE_MS / 2 - 1);
+        assert_eq!(world.counts(), (1, 1));
+    }
+    world.restart();
+    world.observed();
+    world.pass(2);
+    assert_eq!(world.observed(), ["left v"]);
+
+    world.join(2, "v");
+    world.restart();
+    world.pass(VISITOR_GRACE_MS);
+    assert_eq!(world.counts(), (0, 1), "a connection that did not outlive the restart has the same grace");
+}
+
+#[test]
 fn activity_is_told_once_a_second_with_the_newest_page() {
     let mut world = World::new();
     world.join(1, "ann");

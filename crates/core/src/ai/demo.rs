@@ -89,7 +89,7 @@ mod tests {
     fn answers_from_its_helpdesk() {
         check("Hi there", "Hello!");
         check("how do I set an OpenAI key?", "OPENAI_API_KEY");
-        check("Will I lose messages in a crash?", "on disk");
+        check("Will I lose messages in a crash?", "is stored");
         check("¿Qué?", "found nothing");
         check("", "found nothing");
     }

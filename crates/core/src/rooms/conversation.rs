@@ -309,7 +309,9 @@ impl Room {
     /// People have taken over: the run ends with what it has said so far, or before it began.
     pub(super) fn silence(&mut self, turn: &mut Turn<'_>, id: RunId) -> Result<(), SqlError> {
         let end = End { reason: FinishReason::Cancelled, code: None };
-        if self.running().is_some_and(|run| run.id == id) {
+        if let Some(run) = self.running().filter(|run| run.id == id) {
+            // What has not been told yet would be told behind the fence.
+            run.text.truncate(run.told);
             turn.out.push(Output::CancelModel { run: id });
             return self.end(turn, end);
         }

@@ -21,7 +21,10 @@ impl Room {
     ) -> Result<(), SqlError> {
         let known = self.members.insert(conn, member.clone());
         if let Some(known) = known {
-            self.typing.retain(|typing| typing.conn != conn);
+            if self.typing.iter().any(|typing| typing.conn == conn) {
+                self.typing.retain(|typing| typing.conn != conn);
+                self.tell_typing(turn, conn, &known, false);
+            }
             if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role)
             {
                 self.tell_users(turn);

@@ -1,0 +1,109 @@
+//! How a host loses what it holds, and what it has to do about it: a failed commit, an eviction, a crash.
+
+use weeziq_core::Output;
+use weeziq_core::ids::{ConnId, RoomId};
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::Room;
+use weeziq_core::store::conversations::interrupt_unfinished;
+use weeziq_core::store::{SqlError, visitors};
+use weeziq_core::visitors::VisitorsInput;
+
+use super::{Effect, Flavour, Host, Place, Recovery};
+use crate::gate::{Gate, Held, Pending, Source};
+
+/// A room that lost what it was doing is looked at again by then.
+const WAKE_AFTER_LOSS_MS: i64 = 1_000;
+
+impl Host {
+    /// Nothing of the open transaction happened. What it was about is rebuilt from what is stored; whoever asked for
+    /// something is told.
+    pub(super) fn fail(&mut self, error: &SqlError) {
+        self.failed_turns += 1;
+        let about = self.pending.rooms.iter().map(RoomId::as_str);
+        self.effects
+            .push(Effect::Note(format!("a turn fails: {error}; rooms: {:?}", about.collect::<Vec<_>>())));
+        self.store.rollback();
+        self.gate.open.retain(|held| held.source == Source::Host);
+        let pending = std::mem::take(&mut self.pending);
+        let mut answered = Vec::new();
+        for id in pending.rooms {
+            let room = self.rooms.get_mut(&id).and_then(|slot| slot.room.take());
+            if self.recovery == Recovery::Abandon && self.flavour != Flavour::Objects {
+                room.into_iter().for_each(|room| self.abandon(room, &mut answered));
+            }
+            self.runs.retain(|_, writes| *writes != id);
+            self.wake(Place::Room(id), self.now.plus(WAKE_AFTER_LOSS_MS));
+        }
+        for id in pending.domains {
+            self.domains.entry(id.clone()).or_default().visitors = None;
+            self.wake(Place::Domain(id), self.now.plus(WAKE_AFTER_LOSS_MS));
+        }
+        for caller in pending.callers {
+            if !answered.contains(&(caller.conn, caller.reply_to.clone())) {
+                self.answer(&caller, Event::error(&ClientError::unavailable(), self.now));
+            }
+        }
+        self.pending.retried = pending.retried;
+        self.pending.retried.extend(pending.partings);
+    }
+
+    fn abandon(&mut self, room: Room, answered: &mut Vec<(ConnId, Option<Box<str>>)>) {
+        for output in room.abandon(self.now) {
+            if let Output::Reply { to, reply_to, .. } = &output {
+                answered.push((*to, reply_to.clone()));
+            }
+            self.gate.open.push(Held { source: Source::Host, output });
+        }
+    }
+
+    /// The memory of some objects goes, their connections and rows stay.
+    pub(crate) fn evict(&mut self, mut which: impl FnMut() -> bool) {
+        let mut woken = Vec::new();
+        for (id, slot) in self.rooms.iter_mut().filter(|(_, slot)| slot.room.is_some()) {
+            if which() {
+                slot.room = None;
+                self.runs.retain(|_, writes| writes != id);
+                woken.push(Place::Room(id.clone()));
+            }
+        }
+        for (id, slot) in self.domains.iter_mut().filter(|(_, slot)| slot.visitors.is_some()) {
+            if which() {
+                slot.visitors = None;
+                woken.push(Place::Domain(id.clone()));
+            }
+        }
+        for place in woken {
+            self.wake(place, self.now.plus(WAKE_AFTER_LOSS_MS));
+        }
+    }
+
+    /// The process is gone: all that was not committed, all memory, all connections.
+    pub(crate) fn crash(&mut self) {
+        self.store.rollback();
+        self.life += 1;
+        self.conns.clear();
+        self.rooms.clear();
+        self.domains.clear();
+        self.runs.clear();
+        self.gate = Gate::default();
+        self.pending = Pending::default();
+        self.effects.clear();
+        (self.dies, self.is_dead) = (None, true);
+    }
+
+    /// A new process on the same rows.
+    pub(crate) fn start(&mut self) -> Result<(), SqlError> {
+        self.is_dead = false;
+        if self.flavour != Flavour::Objects {
+            interrupt_unfinished(&mut self.store, self.now)?;
+            self.store.commit()?;
+        }
+        // An object hears of the end of its sockets by itself; here that is one word to each.
+        for domain in visitors::domains_with_visitors(&mut self.store)? {
+            self.tell_domain(&domain, VisitorsInput::Alarm);
+        }
+        self.end_turn();
+        Ok(())
+    }
+}

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     next: u64,
     visitor: Option<(String, String)>,
     pub(crate) is_visiting: bool,
+    /// It has taken all the places that one connection may have, and may find no way back into its rooms.
+    hoards: bool,
     /// Who the statistics say are on the site.
     pub(crate) listed: Option<BTreeSet<String>>,
     /// What is to be sent.
@@ -84,6 +86,7 @@ impl Client {
                 .is_multiple_of(3)
                 .then(|| (format!("shop-{}", index % 2), format!("visitor-{user}"))),
             is_visiting: false,
+            hoards: false,
             listed: None,
             out: Vec::new(),
         }
@@ -111,6 +114,7 @@ impl Client {
 
     pub(crate) fn disconnect(&mut self) {
         self.conn = None;
+        self.hoards = false;
         self.waiting.clear();
         self.again.clear();
         self.out.clear();
@@ -297,6 +301,7 @@ impl Client {
 
     /// Joins more rooms than one may be in.
     pub(crate) fn hoard(&mut self) {
+        self.hoards = true;
         for room in 0..70 {
             let event = json!({ "type": "join-room", "roomId": format!("hoard-{room}") });
             self.request(Waits::Other, event);
@@ -393,6 +398,9 @@ impl Client {
                 message.into_iter().for_each(|message| message.wait_until = Some(again));
             }
             Waits::Join(room) if may_pass => self.again.push((now + AGAIN_MS, Again::Join(room))),
+            Waits::Join(room) if self.hoards && heard.code.as_deref() == Some("invalid_request") => {
+                self.views.get_mut(&room).into_iter().for_each(|view| view.is_wanted = false);
+            }
             Waits::Leave(room) if may_pass => self.again.push((now + AGAIN_MS, Again::Leave(room))),
             Waits::Visit if may_pass => self.again.push((now + AGAIN_MS, Again::Visit)),
             Waits::Other if heard.kind == "message-sent" => {

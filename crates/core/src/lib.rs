@@ -72,6 +72,7 @@ pub enum Output {
     AskModel { run: RunId, request: ModelRequest },
     /// Drop the upstream request of that run.
     CancelModel { run: RunId },
-    /// An input for another room, which may live elsewhere.
-    Relay { room: RoomId, input: Box<RoomInput> },
+    /// An input for another room, which may live elsewhere. What is `kept` as a row of the outbox is handed over until
+    /// that room's turn with it is stored; the host removes the row then, and not before.
+    Relay { room: RoomId, input: Box<RoomInput>, kept: Option<i64> },
 }

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use weeziq_core::ids::{RoomId, Seq};
+use weeziq_core::ids::{ClientMessageId, RoomId, RunId, Seq};
+use weeziq_core::store::conversations::Asked;
 use weeziq_core::store::log::Log;
-use weeziq_core::store::{Sql, SqlError};
+use weeziq_core::store::{Sql, SqlError, Value, outbox};
 
 use crate::frame::{Heard, fingerprint};
 
@@ -37,6 +38,8 @@ pub(crate) enum Checker {
     Visitors,
     /// Somebody types for ever.
     Typing,
+    /// What one room said into another is not there.
+    Published,
     /// A cap was passed.
     Caps,
     /// A request without an answer.
@@ -50,21 +53,11 @@ pub(crate) struct Breach {
     pub(crate) what: String,
 }
 
-/// What breaks in a way that is known and not mended yet is passed over, unless asked for. docs/simulation.md tells
-/// each of them.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Strictness {
-    /// No AI text for the asker either.
-    pub(crate) fence: bool,
-    /// `room-users` is right without anybody coming or going once more.
-    pub(crate) presence: bool,
-    /// The model of the native host calls `Room::abandon`, as the native host does.
-    pub(crate) abandon: bool,
-}
-
 #[derive(Default)]
 pub(crate) struct Checks {
-    pub(crate) strict: Strictness,
+    /// A conversation learns of a takeover some time after the room's members, so its asker, whom it tells directly,
+    /// may hear a little more. docs/simulation.md tells of it.
+    pub(crate) words_travel: bool,
     pub(crate) breach: Option<Breach>,
     /// By room and seq: the fingerprint of the frame.
     told: HashMap<String, BTreeMap<u64, u64>>,
@@ -75,8 +68,8 @@ pub(crate) struct Checks {
 }
 
 impl Checks {
-    pub(crate) fn new(strict: Strictness) -> Self {
-        Self { strict, ..Self::default() }
+    pub(crate) fn new(words_travel: bool) -> Self {
+        Self { words_travel, ..Self::default() }
     }
 
     pub(crate) fn fail(&mut self, checker: Checker, what: impl Into<String>) {
@@ -122,6 +115,31 @@ impl Checks {
         sql.query(count, &[], &mut |row| most = most.max(row.count(0)))?;
         let cap = weeziq_core::limits::QUESTIONS_WAITING_MAX as u64 + 1;
         self.require(most <= cap, Checker::Caps, || format!("{most} questions in one conversation"));
+        Ok(())
+    }
+
+    /// At the end: every question that was put to a model stands in the room that it was to be published in, and
+    /// nothing is still to be handed over.
+    pub(crate) fn published(&mut self, sql: &mut dyn Sql) -> Result<(), SqlError> {
+        let kept = outbox::all(sql)?.len();
+        self.require(kept == 0, Checker::Published, || format!("{kept} posts are still to be taken"));
+        let mut runs: Vec<Asked> = Vec::new();
+        let answered =
+            "SELECT asked FROM run WHERE finish_reason IN ('stop', 'length', 'content_filter', 'error')";
+        sql.query(answered, &[], &mut |row| runs.extend(serde_json::from_str::<Asked>(row.text(0)).ok()))?;
+        for Asked { run, room, .. } in runs {
+            let Some(room) = room else { continue };
+            let id = ClientMessageId::of_run("question", RunId(run));
+            let mut found = 0;
+            sql.query(
+                "SELECT count(*) FROM event JOIN room ON room.id = event.room WHERE name = ? AND client_message_id = ?",
+                &[Value::Text(room.as_str()), Value::Text(id.as_str())],
+                &mut |row| found = row.count(0),
+            )?;
+            self.require(found == 1, Checker::Published, || {
+                format!("the question of run {run:x} stands {found} times in {room}")
+            });
+        }
         Ok(())
     }
 

@@ -2,13 +2,10 @@
 
 use std::io::Write;
 
-use crate::checks::Strictness;
 use crate::world::Tally;
 
-pub(crate) const HELP: &str = "weeziq-simulation --seeds COUNT [--from SEED] [--steps N] [--strict LIST]
-weeziq-simulation --seed SEED [--verbose] [--steps N] [--strict LIST]
-
---strict also checks what is known not to hold yet: fence, presence, abandon (docs/simulation.md).";
+pub(crate) const HELP: &str = "weeziq-simulation --seeds COUNT [--from SEED] [--steps N]
+weeziq-simulation --seed SEED [--verbose] [--steps N]";
 
 pub(crate) enum Command {
     Help,
@@ -19,7 +16,6 @@ pub(crate) enum Command {
 #[derive(Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) steps: usize,
-    pub(crate) strict: Strictness,
 }
 
 const SEEDS: u64 = 2_000;
@@ -27,7 +23,7 @@ const STEPS: usize = 400;
 
 pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, String> {
     let (mut from, mut count, mut one, mut verbose) = (0, SEEDS, None, false);
-    let mut options = Options { steps: STEPS, strict: Strictness::default() };
+    let mut options = Options { steps: STEPS };
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--help" | "-h" => return Ok(Command::Help),
@@ -36,7 +32,6 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, S
             "--from" => from = number(&arg, args.next())?,
             "--seed" => one = Some(number(&arg, args.next())?),
             "--steps" => options.steps = number(&arg, args.next())? as usize,
-            "--strict" => options.strict = strictness(&args.next().unwrap_or_default())?,
             unknown => return Err(format!("{unknown:?} is not known\n\n{HELP}")),
         }
     }
@@ -49,21 +44,6 @@ pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Command, S
 fn number(name: &str, value: Option<String>) -> Result<u64, String> {
     let value = value.unwrap_or_default();
     value.parse().map_err(|_| format!("{name} needs a number, not {value:?}"))
-}
-
-fn strictness(list: &str) -> Result<Strictness, String> {
-    let mut strict = Strictness::default();
-    for name in list.split(',') {
-        match name {
-            "fence" => strict.fence = true,
-            "presence" => strict.presence = true,
-            "abandon" => strict.abandon = true,
-            unknown => {
-                return Err(format!("--strict knows fence, presence and abandon, not {unknown:?}"));
-            }
-        }
-    }
-    Ok(strict)
 }
 
 /// Whoever reads only the first lines has closed the pipe; that is no failure.

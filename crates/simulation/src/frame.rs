@@ -78,12 +78,6 @@ impl Heard {
             "new-message" | "message-updated" | "message-deleted" | "live-agent-toggled"
         )
     }
-
-    /// What a replay must repeat. The core ends several typings of one instant in the order of a `HashMap`, which
-    /// differs from process to process, so of those only the kind counts.
-    pub(crate) fn stable_print(&self) -> u64 {
-        if self.kind == "user-typing" { fingerprint(&self.kind) } else { self.print }
-    }
 }
 
 /// FNV-1a, 64 bits.

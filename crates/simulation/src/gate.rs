@@ -37,6 +37,8 @@ pub(crate) struct Pending {
     pub(crate) partings: Vec<Parting>,
     /// Of transactions that failed, until storage works again.
     pub(crate) retried: Vec<Parting>,
+    /// Something that another room was to hear may have been in a transaction that failed.
+    pub(crate) is_outbox_due: bool,
 }
 
 /// What must not be forgotten if the transaction fails, because nobody will say it again.

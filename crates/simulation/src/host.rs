@@ -3,7 +3,7 @@
 
 mod loss;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use weeziq_core::access::rate::Quota;
@@ -14,7 +14,7 @@ use weeziq_core::protocol::command::{Command, Request, VisitorsCommand};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
 use weeziq_core::session::{Received, Session};
-use weeziq_core::store::SqlError;
+use weeziq_core::store::{SqlError, outbox};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::{Via, Visitors, VisitorsInput};
 use weeziq_core::{Caller, Context, Output, Policy};
@@ -34,15 +34,6 @@ pub(crate) enum Flavour {
     },
     /// Each input is a transaction; memory may go at any time; words for other rooms travel.
     Objects,
-}
-
-/// What becomes of answers that were being written when a commit failed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Recovery {
-    /// Reopened rooms end what their rows say is unfinished (`RoomInput::Awoken`).
-    Awaken,
-    /// Rooms speak their last words (`Room::abandon`), as in the native host.
-    Abandon,
 }
 
 /// Where the process dies in its next turn.
@@ -77,6 +68,7 @@ pub(crate) enum Effect {
         from: RoomId,
         to: RoomId,
         input: RoomInput,
+        kept: Option<i64>,
     },
     Sync,
     /// A connection has been refused too often.
@@ -89,7 +81,6 @@ pub(crate) enum Effect {
 
 pub(crate) struct Host {
     pub(crate) flavour: Flavour,
-    recovery: Recovery,
     policy: Policy,
     rng: Rng,
     pub(crate) now: UnixMs,
@@ -100,6 +91,8 @@ pub(crate) struct Host {
     /// Answers that are being written, and where.
     runs: BTreeMap<u64, RoomId>,
     gate: Gate,
+    /// What rooms of this process have to hear in the same transaction.
+    relays: VecDeque<(RoomId, RoomInput, Option<i64>)>,
     pending: Pending,
     pub(crate) effects: Vec<Effect>,
     pub(crate) dies: Option<Death>,
@@ -132,11 +125,10 @@ struct DomainSlot {
 const EVENTS: Quota = Quota::per_second(50, 100);
 
 impl Host {
-    pub(crate) fn new(flavour: Flavour, recovery: Recovery, rng: Rng, now: UnixMs) -> Result<Self, SqlError> {
+    pub(crate) fn new(flavour: Flavour, rng: Rng, now: UnixMs) -> Result<Self, SqlError> {
         let models = Models { default: "gpt-4o".into(), openai: true, google: true };
         Ok(Self {
             flavour,
-            recovery,
             policy: Policy { models, context_messages: 10, ai_per_user: Quota::per_minute(20) },
             rng,
             now,
@@ -146,6 +138,7 @@ impl Host {
             domains: BTreeMap::new(),
             runs: BTreeMap::new(),
             gate: Gate::default(),
+            relays: VecDeque::new(),
             pending: Pending::default(),
             effects: Vec::new(),
             dies: None,
@@ -242,6 +235,11 @@ impl Host {
                 }
             }
         }
+        if std::mem::take(&mut self.pending.is_outbox_due)
+            && let Err(error) = self.empty_outbox()
+        {
+            self.fail(&error);
+        }
         self.end_turn();
         for slot in self.rooms.values_mut().filter(|slot| slot.seats.is_empty()) {
             slot.room.take_if(|room| room.is_vacant());
@@ -252,11 +250,7 @@ impl Host {
         if self.is_dead {
             return;
         }
-        self.pending.note_room(id, &input);
-        if let Err(error) = self.handle_room(id, input) {
-            self.fail(&error);
-        }
-        self.settle();
+        self.tell_room_kept(id, input, None);
     }
 
     fn handle_room(&mut self, id: &RoomId, input: RoomInput) -> Result<(), SqlError> {
@@ -266,8 +260,20 @@ impl Host {
         let cx = Context { now: self.now, entropy, policy: &self.policy };
         let mut outputs = Vec::new();
         room.handle(cx, input, &mut self.store, &mut outputs)?;
-        self.hold(&Source::Room(id.clone()), outputs);
+        self.hold_of_room(id, outputs);
         Ok(())
+    }
+
+    /// What rooms of one process say to each other is part of the same transaction.
+    fn hold_of_room(&mut self, from: &RoomId, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Relay { room, input, kept } if self.flavour != Flavour::Objects => {
+                    self.relays.push_back((room, *input, kept));
+                }
+                output => self.hold(&Source::Room(from.clone()), vec![output]),
+            }
+        }
     }
 
     /// From its rows, and from those whom the host has admitted or will when the gate opens.
@@ -287,12 +293,10 @@ impl Host {
         }
         let mut room = Room::open(id.clone(), members.into_iter().map(as_kept), &mut self.store)?;
         let mut outputs = Vec::new();
-        if self.flavour == Flavour::Objects || self.recovery == Recovery::Awaken {
-            let cx = Context { now: self.now, entropy: self.rng.next(), policy: &self.policy };
-            room.handle(cx, RoomInput::Awoken, &mut self.store, &mut outputs)?;
-        }
+        let cx = Context { now: self.now, entropy: self.rng.next(), policy: &self.policy };
+        room.handle(cx, RoomInput::Awoken, &mut self.store, &mut outputs)?;
         slot.room = Some(room);
-        self.hold(&own, outputs);
+        self.hold_of_room(id, outputs);
         Ok(())
     }
 
@@ -388,7 +392,9 @@ impl Host {
             (Output::CancelModel { run }, _) => drop(self.runs.remove(&run.0)),
             (Output::WakeAt(at), Source::Room(room)) => self.wake(Place::Room(room), at),
             (Output::WakeAt(at), Source::Domain(domain)) => self.wake(Place::Domain(domain), at),
-            (Output::Relay { room, input }, Source::Room(from)) => self.relay(from, room, *input),
+            (Output::Relay { room, input, kept }, Source::Room(from)) => {
+                self.relay(from, room, *input, kept);
+            }
             (output, Source::Room(room)) => self.carry_out_in_room(room, output),
             _ => {}
         }
@@ -409,6 +415,8 @@ impl Host {
                 self.rooms.entry(id.clone()).or_default().seats.remove(&conn);
                 self.conns.get_mut(&conn).map(|known| known.rooms.remove(&id));
             }
+            // Forgotten with a failed commit since, it is ended by its room.
+            Output::AskModel { run, .. } if !self.is_writing(&id, run) => {}
             Output::AskModel { run, .. } => {
                 self.runs.insert(run.0, id.clone());
                 self.effects.push(Effect::Ask { room: id, run });
@@ -417,12 +425,57 @@ impl Host {
         }
     }
 
-    fn relay(&mut self, from: RoomId, to: RoomId, input: RoomInput) {
+    fn relay(&mut self, from: RoomId, to: RoomId, input: RoomInput, kept: Option<i64>) {
         if self.flavour == Flavour::Objects && from != to {
-            self.effects.push(Effect::Relay { from, to, input });
+            self.effects.push(Effect::Relay { from, to, input, kept });
         } else {
-            self.tell_room(&to, input);
+            self.tell_room_kept(&to, input, kept);
         }
+    }
+
+    fn tell_room_kept(&mut self, to: &RoomId, input: RoomInput, kept: Option<i64>) {
+        if self.is_dead {
+            return;
+        }
+        self.relays.push_back((to.clone(), input, kept));
+        while let Some((room, input, kept)) = self.relays.pop_front() {
+            if let Err(error) = self.take(&room, input, kept) {
+                self.relays.clear();
+                self.fail(&error);
+            }
+        }
+        self.settle();
+    }
+
+    fn take(&mut self, to: &RoomId, input: RoomInput, kept: Option<i64>) -> Result<(), SqlError> {
+        self.pending.note_room(to, &input);
+        self.handle_room(to, input)?;
+        match kept {
+            // With the transaction that stores it, it is not kept any more.
+            Some(row) => outbox::remove(&mut self.store, row),
+            None => Ok(()),
+        }
+    }
+
+    /// Another object has it.
+    pub(crate) fn forget_kept(&mut self, row: i64) {
+        if let Err(error) = outbox::remove(&mut self.store, row) {
+            self.fail(&error);
+        }
+        self.settle();
+    }
+
+    /// What has not been taken is given again.
+    pub(super) fn empty_outbox(&mut self) -> Result<(), SqlError> {
+        for outbox::Kept { row, room, post } in outbox::all(&mut self.store)? {
+            // Whose words they are matters only for their order.
+            self.relay(post.conversation.clone(), room, RoomInput::Post(post), Some(row));
+        }
+        Ok(())
+    }
+
+    fn is_writing(&self, room: &RoomId, run: RunId) -> bool {
+        self.rooms.get(room).and_then(|slot| slot.room.as_ref()).is_some_and(|room| room.is_writing(run))
     }
 
     fn wake(&mut self, place: Place, at: UnixMs) {

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 
 fn run_one(seed: u64, verbose: bool, options: Options) -> ExitCode {
     let lines_max = if verbose { usize::MAX } else { LINES_SHOWN };
-    let outcome = world::run(seed, options.steps, options.strict, lines_max);
+    let outcome = world::run(seed, options.steps, lines_max);
     if verbose || outcome.breach.is_some() {
         outcome.lines.iter().for_each(|line| cli::say(line));
     }
@@ -58,7 +58,7 @@ fn run_many(from: u64, count: u64, options: Options) -> ExitCode {
             if seed >= from + count || first_bad.load(Ordering::Relaxed) < seed {
                 return tally;
             }
-            let outcome = world::run(seed, options.steps, options.strict, 0);
+            let outcome = world::run(seed, options.steps, 0);
             tally.add(&outcome.tally);
             if outcome.breach.is_some() {
                 first_bad.fetch_min(seed, Ordering::Relaxed);
@@ -89,23 +89,20 @@ fn report(seed: u64, outcome: &Outcome) -> ExitCode {
         return ExitCode::SUCCESS;
     };
     cli::say(&format!("seed {seed} breaks {:?} at step {step}: {}", breach.checker, breach.what));
-    cli::say(&format!(
-        "replay: weeziq-simulation --seed {seed} --verbose (with the same --steps and --strict)"
-    ));
+    cli::say(&format!("replay: weeziq-simulation --seed {seed} --verbose (with the same --steps)"));
     ExitCode::FAILURE
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checks::Strictness;
 
     const STEPS: usize = 150;
 
     #[test]
     fn promises_hold_over_thirty_seeds() {
         for seed in 0..30 {
-            let outcome = world::run(seed, STEPS, Strictness::default(), LINES_SHOWN);
+            let outcome = world::run(seed, STEPS, LINES_SHOWN);
             let breach = outcome.breach.map(|breach| breach.what);
             assert!(breach.is_none(), "seed {seed}: {breach:?}\n{}", outcome.lines.join("\n"));
         }
@@ -114,7 +111,7 @@ mod tests {
     #[test]
     fn a_seed_replays_itself() {
         for seed in 0..6 {
-            let hash = |lines| world::run(seed, STEPS, Strictness::default(), lines).hash;
+            let hash = |lines| world::run(seed, STEPS, lines).hash;
             assert_eq!(hash(0), hash(LINES_SHOWN), "seed {seed}");
         }
     }

@@ -146,8 +146,8 @@ impl View {
     }
 
     fn hear_ai(&mut self, name: &str, frame: &Frame, checks: &mut Checks) {
-        let is_own = frame.reply_to.is_some();
-        let matters = self.is_member && self.is_fenced() && (!is_own || checks.strict.fence);
+        let matters =
+            self.is_member && self.is_fenced() && !(checks.words_travel && frame.reply_to.is_some());
         checks.require(!matters, Checker::Fence, || {
             format!(
                 "AI text in {name} after seq {}, where people are in charge: {}",

@@ -15,10 +15,10 @@ use weeziq_core::limits::ROOMS_PER_CONNECTION_MAX;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::time::UnixMs;
 
-use crate::checks::{Breach, Checker, Checks, Strictness};
+use crate::checks::{Breach, Checker, Checks};
 use crate::client::Client;
 use crate::frame::{Frame, fingerprint};
-use crate::host::{Effect, Flavour, Host, Place, Recovery};
+use crate::host::{Effect, Flavour, Host, Place};
 use crate::link::Link;
 use crate::model;
 use crate::rng::Rng;
@@ -73,6 +73,8 @@ enum Due {
     Relayed {
         to: RoomId,
         input: RoomInput,
+        kept: Option<i64>,
+        life: u32,
     },
     Synced {
         life: u32,
@@ -96,7 +98,7 @@ pub(crate) struct World {
     relays: BTreeMap<RoomId, i64>,
     next_conn: u64,
     delay_ms_max: i64,
-    /// Storage fails and memory is lost, which costs a room what it has put off saying (see [`Strictness`]).
+    /// Storage fails and memory is lost.
     has_faults: bool,
     /// Nothing breaks any more.
     is_calm: bool,
@@ -139,12 +141,11 @@ impl Plan {
 }
 
 /// Runs one seed. `lines_max` of the last events are kept.
-pub(crate) fn run(seed: u64, steps: usize, strict: Strictness, lines_max: usize) -> Outcome {
+pub(crate) fn run(seed: u64, steps: usize, lines_max: usize) -> Outcome {
     let mut rng = Rng::new(seed);
     let plan = Plan::of(&mut rng);
-    let recovery = if strict.abandon { Recovery::Abandon } else { Recovery::Awaken };
-    match Host::new(plan.flavour, recovery, rng.fork(), UnixMs(START_MS)) {
-        Ok(host) => World::new(seed, &plan, rng, host, strict, lines_max).play(steps),
+    match Host::new(plan.flavour, rng.fork(), UnixMs(START_MS)) {
+        Ok(host) => World::new(seed, &plan, rng, host, lines_max).play(steps),
         Err(error) => {
             let breach = Some(Breach { checker: Checker::Sanity, what: error.to_string() });
             Outcome { hash: 0, step: 0, breach, lines: Vec::new(), tally: Tally::default() }
@@ -153,7 +154,7 @@ pub(crate) fn run(seed: u64, steps: usize, strict: Strictness, lines_max: usize)
 }
 
 impl World {
-    fn new(seed: u64, plan: &Plan, mut rng: Rng, host: Host, strict: Strictness, lines_max: usize) -> Self {
+    fn new(seed: u64, plan: &Plan, mut rng: Rng, host: Host, lines_max: usize) -> Self {
         let rooms: Vec<String> = (0..plan.rooms).map(|room| format!("room-{room}")).collect();
         let clients = (0..plan.clients).map(|index| {
             // Every fifth is a second tab of the one before.
@@ -179,7 +180,7 @@ impl World {
             delay_ms_max: plan.delay_ms_max,
             has_faults: plan.has_faults,
             is_calm: false,
-            checks: Checks::new(strict),
+            checks: Checks::new(plan.flavour == Flavour::Objects),
             trace: Trace::new(lines_max),
             tally: Tally::default(),
         };
@@ -225,11 +226,8 @@ impl World {
             _ => self.rng.between(0, 30),
         };
         self.pass(gap_ms);
-        if !self.checks.strict.abandon {
-            // `Room::abandon` ends what it tells of, and leaves its rows as they were.
-            let waiting = self.checks.waiting(&mut self.host.store);
-            self.sane(waiting);
-        }
+        let waiting = self.checks.waiting(&mut self.host.store);
+        self.sane(waiting);
         let most = self.host.rooms_of_one_max;
         self.checks.require(most <= ROOMS_PER_CONNECTION_MAX, Checker::Caps, || {
             format!("one connection was in {most} rooms")
@@ -335,7 +333,10 @@ impl World {
                     self.host.model_says(&room, run, event);
                 }
             }
-            Due::Relayed { to, input } => self.hand_over(&to, input),
+            Due::Relayed { to, input, kept, life } if life == self.host.life => {
+                self.hand_over(&to, input, kept);
+            }
+            Due::Relayed { .. } => {}
             Due::Synced { life } if life == self.host.life => self.host.synced(),
             Due::Synced { .. } => {}
             Due::Heal => self.host.store.is_broken = false,
@@ -345,21 +346,23 @@ impl World {
     }
 
     /// What an object says into another room is handed over until that has stored it, and so at times once more.
-    fn hand_over(&mut self, to: &RoomId, input: RoomInput) {
+    fn hand_over(&mut self, to: &RoomId, input: RoomInput, kept: Option<i64>) {
         let again = match &input {
             RoomInput::Post(post) => serde_json::to_string(post).ok(),
             _ => None,
         };
         let failed_before = self.host.failed_turns;
-        let arrived = !self.host.is_dead;
         self.host.tell_room(to, input);
-        let is_kept = arrived && self.host.failed_turns == failed_before;
-        if !is_kept || self.wire.chance(10) {
+        let is_taken = !self.host.is_dead && self.host.failed_turns == failed_before;
+        if let Some(row) = kept.filter(|_| is_taken) {
+            self.host.forget_kept(row);
+        }
+        if !is_taken || self.wire.chance(10) {
             let post = again.and_then(|json| serde_json::from_str(&json).ok());
-            let input = post.map(RoomInput::Post);
-            input
-                .into_iter()
-                .for_each(|input| self.queue_in(RELAY_AGAIN_MS, Due::Relayed { to: to.clone(), input }));
+            if let Some(input) = post.map(RoomInput::Post) {
+                let life = self.host.life;
+                self.queue_in(RELAY_AGAIN_MS, Due::Relayed { to: to.clone(), input, kept, life });
+            }
         }
     }
 
@@ -380,7 +383,7 @@ impl World {
             return;
         };
         self.tally.frames += 1;
-        let print = frame.heard.stable_print() ^ conn.0;
+        let print = frame.heard.print ^ conn.0;
         self.trace.note(self.now - START_MS, print, || {
             let reply_to = frame.reply_to.as_ref().map(|id| format!("({id}) ")).unwrap_or_default();
             format!("{} < {reply_to}{}", conn.0, frame.heard.json)
@@ -449,12 +452,12 @@ impl World {
             }
             Effect::Wake { place, at } => self.enqueue(at.0.max(self.now), Due::Wake { place, life }),
             Effect::Ask { room, run } => self.ask(&room, run),
-            Effect::Relay { from, to, input } => {
+            Effect::Relay { from, to, input, kept } => {
                 // One at a time and in order, as an object's outbox sends them.
                 let last = self.relays.get(&from).copied().unwrap_or_default();
                 let at = last.max(self.now + self.wire.between(1, 40));
                 self.relays.insert(from, at);
-                self.enqueue(at, Due::Relayed { to, input });
+                self.enqueue(at, Due::Relayed { to, input, kept, life });
             }
             Effect::Sync => {
                 let sync_ms = self.wire.between(1, 15);

@@ -21,7 +21,7 @@ use weeziq_core::protocol::command::{Ask, Command, Request as Asked, RoomCommand
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Room, RoomInput};
-use weeziq_core::store::{self, Sql, SqlError, Value};
+use weeziq_core::store::{self, outbox};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Caller, Context, Output};
 use worker::{
@@ -74,25 +74,12 @@ struct Chat {
     is_awake: Cell<bool>,
 }
 
-/// An output, and the row that keeps it until the object that it is for has it.
-struct Kept {
-    output: Output,
-    row: Option<i64>,
-}
-
 /// While an answer is written, or a failed turn is to be made good, the object is woken this often, even by a platform
 /// that has restarted meanwhile.
 const RUN_CHECK_EVERY_MS: i64 = 10_000;
 const FAILED_RETRY_MS: i64 = 1_000;
 /// A word that has not been taken by then is said again.
 const OUTBOX_RETRY_MS: i64 = 30_000;
-
-/// Words to other rooms that must not get lost, until they are taken.
-const OUTBOX_TABLE: &str = "CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY,
-    room TEXT NOT NULL,
-    post TEXT NOT NULL
-) STRICT";
 
 impl DurableObject for ChatRoom {
     fn new(state: State, env: Env) -> Self {
@@ -337,7 +324,7 @@ impl Chat {
         }
         match self.turn(input) {
             Ok(outputs) => {
-                outputs.into_iter().for_each(|kept| self.carry_out(kept));
+                outputs.into_iter().for_each(|output| self.carry_out(output));
                 self.send();
                 true
             }
@@ -348,20 +335,19 @@ impl Chat {
         }
     }
 
-    fn turn(&self, input: RoomInput) -> std::result::Result<Vec<Kept>, Failed> {
+    fn turn(&self, input: RoomInput) -> std::result::Result<Vec<Output>, Failed> {
         let settings = self.settings.clone().map_err(Failed::Panic)?;
         let (id, now, entropy) = (self.id.clone(), self.clock.now(), entropy());
         // Out of its cell: if this panics, or is rolled back, the room is rebuilt from what is stored.
         let room = self.room.borrow_mut().take();
         let members = if room.is_none() { self.seats.members() } else { Vec::new() };
-        let (room, kept) = transact(&self.state.storage(), move |sql| {
+        let (room, outputs) = transact(&self.state.storage(), move |sql| {
             let cx = Context { now, entropy, policy: &settings.policy };
             let mut outputs = Vec::new();
             let mut room = match room {
                 Some(room) => room,
                 None => {
                     store::open(sql)?;
-                    sql.run(OUTBOX_TABLE, &[])?;
                     let mut room = Room::open(id.clone(), members, sql)?;
                     room.handle(cx, RoomInput::Awoken, sql, &mut outputs)?;
                     room
@@ -372,14 +358,10 @@ impl Chat {
             room.handle(cx, input, sql, &mut outputs)?;
             #[cfg(feature = "panic-route")]
             assert!(!is_wanted, "asked to, with the turn half done");
-            let kept = outputs
-                .into_iter()
-                .map(|output| keep(sql, &id, output))
-                .collect::<std::result::Result<_, _>>()?;
-            Ok((room, kept))
+            Ok((room, outputs))
         })?;
         *self.room.borrow_mut() = Some(room);
-        Ok(kept)
+        Ok(outputs)
     }
 
     /// Nothing of the turn happened. Answers that were being written end when the room is opened again.
@@ -398,7 +380,7 @@ impl Chat {
         }
     }
 
-    fn carry_out(self: &Rc<Self>, Kept { output, row }: Kept) {
+    fn carry_out(self: &Rc<Self>, output: Output) {
         match output {
             Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Output::Publish { event, except } => self.seats.tell_members(&encode(&event, None), except),
@@ -416,10 +398,15 @@ impl Chat {
             Output::CancelModel { run } => {
                 self.runs.borrow_mut().remove(&run).inspect(AbortHandle::abort);
             }
-            Output::Relay { room, input } if room == self.id => {
-                self.tell(*input);
-            }
-            Output::Relay { room, input } => self.relay(room, *input, row),
+            Output::Relay { room, input, kept } if room == self.id => self.tell_myself(*input, kept),
+            Output::Relay { room, input, kept } => self.relay(room, *input, kept),
+        }
+    }
+
+    fn tell_myself(self: &Rc<Self>, input: RoomInput, kept: Option<i64>) {
+        let is_taken = self.tell(input);
+        if let Some(row) = kept.filter(|_| is_taken) {
+            self.forget_kept(row);
         }
     }
 
@@ -464,24 +451,21 @@ impl Chat {
         if !self.outbox.is_empty() {
             return;
         }
-        let mut kept = Vec::new();
-        let mut sql = Store::new(&self.state.storage());
         // Before the first turn there is no such table, and nothing to send.
-        let _ = sql.query("SELECT id, room, post FROM outbox ORDER BY id", &[], &mut |row| {
-            kept.push((row.int(0), RoomId::known(row.text(1)), serde_json::from_str(row.text(2))));
-        });
-        for (row, room, post) in kept {
-            match post {
-                Ok(post) => self.say(Place::Room(room), Word::Post(post), Some(row)),
-                Err(_) => self.forget_kept(row),
+        for outbox::Kept { row, room, post } in
+            outbox::all(&mut Store::new(&self.state.storage())).unwrap_or_default()
+        {
+            if room == self.id {
+                self.tell_myself(RoomInput::Post(post), Some(row));
+            } else {
+                self.say(Place::Room(room), Word::Post(Box::new(post)), Some(row));
             }
         }
         self.send();
     }
 
     fn forget_kept(&self, row: i64) {
-        let mut sql = Store::new(&self.state.storage());
-        if let Err(error) = sql.run("DELETE FROM outbox WHERE id = ?", &[Value::Int(row)]) {
+        if let Err(error) = outbox::remove(&mut Store::new(&self.state.storage()), row) {
             console_error!("a word that was handed over stays kept: {error}");
         }
     }
@@ -535,22 +519,6 @@ impl Chat {
         console_error!("{why}");
         reply::refusal(&ClientError::internal()).ok()
     }
-}
-
-/// What must reach another room, whatever dies, is stored with the turn that says it.
-fn keep(sql: &mut Store, own: &RoomId, output: Output) -> std::result::Result<Kept, SqlError> {
-    let mut row = None;
-    if let Output::Relay { room, input } = &output
-        && room != own
-        && let RoomInput::Post(post) = &**input
-    {
-        let post = serde_json::to_string(post).map_err(|error| SqlError(error.to_string()))?;
-        let params = [Value::Text(room.as_str()), Value::Text(&post)];
-        sql.query("INSERT INTO outbox (room, post) VALUES (?, ?) RETURNING id", &params, &mut |kept| {
-            row = Some(kept.int(0));
-        })?;
-    }
-    Ok(Kept { output, row })
 }
 
 #[cfg(feature = "panic-route")]

@@ -3,12 +3,13 @@
 
 use super::message::Message;
 use super::{Failure, Member, Post, Room, RoomInput, Stored, Turn};
+use crate::Caller;
 use crate::ids::Seq;
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
 use crate::store::SqlError;
 use crate::store::log::{self, Change, Kind};
-use crate::{Caller, Output};
+use crate::store::publishing;
 
 /// Roles that may do what is not their own.
 const AGENTS: [&str; 2] = ["agent", "admin"];
@@ -76,25 +77,30 @@ impl Room {
         self.live_agent = enabled;
         turn.publish(event, None);
         if enabled {
-            for (conversation, run) in std::mem::take(&mut self.publishing) {
-                let input = Box::new(RoomInput::Silence { run });
-                turn.out.push(Output::Relay { room: conversation, input });
+            for (conversation, run) in publishing::take(turn.sql, stored.row)? {
+                turn.mention(conversation, RoomInput::Silence { run });
             }
         }
         Ok(())
     }
 
     /// Whether what another conversation wants to say here may be said.
-    pub(super) fn may_publish(&mut self, turn: &mut Turn<'_>, post: &Post) -> bool {
-        let source = (post.conversation.clone(), post.run);
-        self.publishing.retain(|known| *known != source);
-        if !post.is_answer && self.live_agent {
-            let input = Box::new(RoomInput::Silence { run: post.run });
-            turn.out.push(Output::Relay { room: source.0, input });
-        } else if !post.is_answer {
-            self.publishing.push(source);
+    pub(super) fn may_publish(
+        &mut self,
+        turn: &mut Turn<'_>,
+        stored: &Stored,
+        post: &Post,
+    ) -> Result<bool, SqlError> {
+        if post.is_answer {
+            publishing::end(turn.sql, stored.row, &post.conversation, post.run)?;
+            return Ok(!self.live_agent);
         }
-        !post.is_answer || !self.live_agent
+        if self.live_agent {
+            turn.mention(post.conversation.clone(), RoomInput::Silence { run: post.run });
+        } else {
+            publishing::begin(turn.sql, stored.row, &post.conversation, post.run)?;
+        }
+        Ok(true)
     }
 
     /// The message that an id names, if this connection may change it.

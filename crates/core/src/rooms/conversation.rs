@@ -87,17 +87,8 @@ impl Conversation {
         self.running.is_none() && self.waiting.is_empty()
     }
 
-    /// Storage failed: the answer that is being written ends as such, and the questions behind it are refused.
-    pub(super) fn abandon(self, conversation_id: RoomId, now: UnixMs, out: &mut Vec<Output>) {
-        if let Some(run) = self.running {
-            out.push(Output::CancelModel { run: run.id });
-            let end = End { reason: FinishReason::Error, code: Some(ErrorCode::Unavailable) };
-            run.tell_end(conversation_id, end, now, out);
-        }
-        for Question { from, .. } in self.waiting {
-            let event = Event::error(&ClientError::unavailable(), now);
-            out.push(Output::Reply { to: from.conn, reply_to: from.reply_to, event });
-        }
+    pub(super) fn is_writing(&self, id: RunId) -> bool {
+        self.running.as_ref().is_some_and(|run| run.id == id)
     }
 
     /// Whether an answer for this connection is being written or waits for its turn.
@@ -123,22 +114,18 @@ impl Run {
     }
 
     /// To whoever asked for the stream, and to the room that it is published in; who is both hears it once.
-    fn tell(&self, event: Event, out: &mut Vec<Output>) {
+    fn tell(&self, turn: &mut Turn<'_>, event: Event) {
         if self.streamed {
-            out.push(self.reply(event.clone()));
+            turn.reply(&self.from, event.clone());
         }
         if let Some(room) = &self.room {
-            let input = RoomInput::Overheard { event, except: self.streamed.then_some(self.from.conn) };
-            out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+            let except = self.streamed.then_some(self.from.conn);
+            turn.mention(room.clone(), RoomInput::Overheard { event, except });
         }
-    }
-
-    fn reply(&self, event: Event) -> Output {
-        Output::Reply { to: self.from.conn, reply_to: self.from.reply_to.clone(), event }
     }
 
     /// The terminal event, for all who listen, and the answer for the room that it is published in.
-    fn tell_end(self, conversation_id: RoomId, end: End, now: UnixMs, out: &mut Vec<Output>) {
+    fn tell_end(self, turn: &mut Turn<'_>, conversation_id: RoomId, end: End) -> Result<(), SqlError> {
         let failed = end.code.is_some();
         let answer = Answer {
             model: self.route.model.as_ref().into(),
@@ -147,7 +134,7 @@ impl Run {
             context_length: self.context_length,
             usage: self.usage,
             finish_reason: end.reason,
-            timestamp: now,
+            timestamp: turn.cx.now,
             error: failed,
             code: end.code,
             fallback: (failed && !self.text.is_empty()).then(|| self.fallback.clone()),
@@ -159,12 +146,12 @@ impl Run {
         let complete = AiStreamComplete { full_response: shown.clone(), room_id: self.room.clone(), answer };
         if !self.streamed {
             let response = AiResponse { message: shown.clone(), answer: complete.answer.clone() };
-            out.push(self.reply(Event::AiResponse(Box::new(response))));
+            turn.reply(&self.from, Event::AiResponse(Box::new(response)));
         }
-        self.tell(Event::AiStreamComplete(Box::new(complete)), out);
-        if let Some(room) = self.room.filter(|_| !shown.is_empty()) {
-            let input = RoomInput::Post(said_by_ai(conversation_id, self.id, shown));
-            out.push(Output::Relay { room, input: Box::new(input) });
+        self.tell(turn, Event::AiStreamComplete(Box::new(complete)));
+        match self.room.filter(|_| !shown.is_empty()) {
+            Some(room) => turn.post(room, said_by_ai(conversation_id, self.id, shown)),
+            None => Ok(()),
         }
     }
 }
@@ -244,7 +231,7 @@ impl Room {
                 told_at: UnixMs(0),
                 usage: Usage::default(),
             };
-            run.tell_end(self.id.clone(), end, turn.cx.now, turn.out);
+            run.tell_end(turn, self.id.clone(), end)?;
         }
         Ok(())
     }
@@ -266,8 +253,7 @@ impl Room {
         };
         let context_length = request.turns.len();
         if let Some(room) = &ask.room {
-            let input = RoomInput::Post(self.asked_by(id, &question.from, ask));
-            turn.out.push(Output::Relay { room: room.clone(), input: Box::new(input) });
+            turn.post(room.clone(), self.asked_by(id, &question.from, ask))?;
         }
         turn.out.push(Output::AskModel { run: id, request });
         self.conversation.get_or_insert_default().running = Some(question.into_run(context_length));
@@ -321,7 +307,7 @@ impl Room {
         };
         if let Some(question) = conversation.waiting.remove(at) {
             conversations::end_run(turn.sql, question.row, end.reason, Usage::default(), turn.cx.now)?;
-            question.into_run(0).tell_end(self.id.clone(), end, turn.cx.now, turn.out);
+            question.into_run(0).tell_end(turn, self.id.clone(), end)?;
         }
         Ok(())
     }
@@ -360,9 +346,9 @@ impl Room {
             timestamp: turn.cx.now,
         };
         run.told_at = turn.cx.now;
-        run.tell(event, turn.out);
         run.told = run.text.len();
         run.next_index += 1;
+        run.tell(turn, event);
     }
 
     /// The one place where a run ends: what it said is remembered, its asker is told, the next question has its turn.
@@ -380,7 +366,7 @@ impl Room {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }
         conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
-        run.tell_end(self.id.clone(), end, turn.cx.now, turn.out);
+        run.tell_end(turn, self.id.clone(), end)?;
         match next {
             Some(question) => self.begin(turn, question),
             None => Ok(()),

@@ -10,8 +10,8 @@ mod history;
 pub mod member;
 pub mod message;
 mod presence;
+mod roster;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use conversation::Conversation;
 pub use member::Member;
 use message::Message;
+use roster::Roster;
 
 use crate::access::rate;
 use crate::ai::model::ModelEvent;
@@ -32,8 +33,9 @@ use crate::protocol::command::{
 };
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
+use crate::store::departed::{self, Departed};
 use crate::store::log::{self, Log};
-use crate::store::{Sql, SqlError, departed};
+use crate::store::{Sql, SqlError, outbox};
 use crate::time::UnixMs;
 use crate::{Caller, Context, Output};
 
@@ -72,7 +74,8 @@ pub enum RoomInput {
     },
     /// Something that was to happen by now.
     Alarm,
-    /// The process that wrote the room's answers is gone, while its connections are not.
+    /// The room's memory is new: it was lost with its process, its object or a failed commit, or there was none yet.
+    /// To be handled first of all after [`Room::open`]: answers that an earlier memory was writing end here.
     Awoken,
 }
 
@@ -108,16 +111,12 @@ pub struct Room {
     stored: Option<Stored>,
     last_seq: Seq,
     live_agent: bool,
-    members: HashMap<ConnId, Arc<Member>>,
+    roster: Roster,
     typing: Vec<Typing>,
-    /// Whose connection died a moment ago; they still count as present.
-    leaving: Vec<Leaving>,
     /// When `room-users` was last told, and whether it is due again.
     users_told_at: UnixMs,
     users_due: bool,
     conversation: Option<Box<Conversation>>,
-    /// Answers that are being written into this room, by the conversations that they belong to.
-    publishing: Vec<(RoomId, RunId)>,
     /// What it has used of the quota of AI questions.
     asked: rate::Usage,
     armed: Option<UnixMs>,
@@ -131,12 +130,6 @@ struct Stored {
 
 struct Typing {
     conn: ConnId,
-    until: UnixMs,
-}
-
-struct Leaving {
-    row: i64,
-    member: Arc<Member>,
     until: UnixMs,
 }
 
@@ -173,25 +166,26 @@ impl Room {
         sql: &mut dyn Sql,
     ) -> Result<Self, SqlError> {
         let row = log::find_room(sql, &id)?;
-        let leaving = row.as_ref().map_or(Ok(Vec::new()), |row| departed::of_room(sql, row.id))?;
-        let members: HashMap<ConnId, Arc<Member>> = members.into_iter().collect();
-        let typing = |(conn, member): (&ConnId, &Arc<Member>)| {
+        let departed = row.as_ref().map_or(Ok(Vec::new()), |row| departed::of_room(sql, row.id))?;
+        let members: Vec<(ConnId, Arc<Member>)> = members.into_iter().collect();
+        let typing = |(conn, member): &(ConnId, Arc<Member>)| {
             member.typing_until.map(|until| Typing { conn: *conn, until })
         };
+        let mut typing: Vec<Typing> = members.iter().filter_map(typing).collect();
+        let mut roster = Roster::of(members);
+        for Departed { row, member, until } in departed {
+            roster.drop_out(member, row, until);
+        }
+        typing.sort_unstable_by_key(|typing| (typing.until, typing.conn));
         Ok(Self {
             last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
             live_agent: row.as_ref().is_some_and(|row| row.live_agent),
             id,
-            typing: members.iter().filter_map(typing).collect(),
-            members,
-            leaving: leaving
-                .into_iter()
-                .map(|d| Leaving { row: d.row, member: d.member, until: d.until })
-                .collect(),
+            typing,
+            roster,
             users_told_at: UnixMs(0),
-            users_due: false,
+            users_due: row.as_ref().is_some_and(|row| row.users_due),
             conversation: None,
-            publishing: Vec::new(),
             asked: row.as_ref().map(|row| row.asked).unwrap_or_default(),
             armed: None,
             stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
@@ -207,6 +201,11 @@ impl Room {
         self.conversation.as_ref().is_some_and(|conversation| conversation.owes(conn))
     }
 
+    /// Whether this answer is being written. One that has ended, or was forgotten with a failed commit, is nobody's.
+    pub fn is_writing(&self, run: RunId) -> bool {
+        self.conversation.as_ref().is_some_and(|conversation| conversation.is_writing(run))
+    }
+
     /// Whether people are in charge, so that no AI may be heard.
     pub fn has_live_agent(&self) -> bool {
         self.live_agent
@@ -214,13 +213,13 @@ impl Room {
 
     /// Whether nobody is in it and nothing is being written. Dropping it from memory then loses nothing.
     pub fn is_vacant(&self) -> bool {
-        self.members.is_empty()
-            && self.leaving.is_empty()
+        self.roster.is_empty()
             && self.conversation.as_ref().is_none_or(|conversation| conversation.is_quiet())
     }
 
-    /// Handles one input. After an error the room's memory may be ahead of its rows: the host must roll the
-    /// transaction back, drop the room and answer the caller that nothing was kept.
+    /// Handles one input. After an error, or a commit that fails, the room's memory is ahead of its rows: the host
+    /// must roll the transaction back, drop the room, stop the models that it has asked for it, answer the caller that
+    /// nothing was kept, and open the room again soon, so that what it owes is not owed for ever.
     pub fn handle(
         &mut self,
         cx: Context<'_>,
@@ -255,23 +254,13 @@ impl Room {
         Ok(())
     }
 
-    /// The last words of a room that has to be forgotten because its storage failed: every answer that was being
-    /// written, or waited for, ends.
-    pub fn abandon(self, now: UnixMs) -> Vec<Output> {
-        let mut out = Vec::new();
-        if let Some(conversation) = self.conversation {
-            conversation.abandon(self.id, now, &mut out);
-        }
-        out
-    }
-
     fn command(&mut self, turn: &mut Turn<'_>, from: &Caller, command: RoomCommand) -> Result<(), Failure> {
         match command {
             RoomCommand::Send(message) => self.send(turn, from, message)?,
             RoomCommand::Join(join) => self.join(turn, from, &join)?,
-            RoomCommand::Leave => self.leave(turn, from),
+            RoomCommand::Leave => self.leave(turn, from)?,
             RoomCommand::Typing { is_typing } => self.type_text(turn, from, is_typing)?,
-            RoomCommand::Online(online) => self.set_status(turn, from, online),
+            RoomCommand::Online(online) => self.set_status(turn, from, online)?,
             RoomCommand::CustomerJoined(customer) => self.announce_customer(turn, customer),
             RoomCommand::MarkRead { seq } => self.mark_read(turn, from, seq)?,
             RoomCommand::FetchHistory(query) => self.fetch_history(turn, from, &query)?,
@@ -328,10 +317,10 @@ impl Room {
     }
 
     fn post(&mut self, turn: &mut Turn<'_>, post: Post) -> Result<(), SqlError> {
-        if !self.may_publish(turn, &post) {
+        let stored = self.stored(turn, None)?;
+        if !self.may_publish(turn, &stored, &post)? {
             return Ok(());
         }
-        let stored = self.stored(turn, None)?;
         if log::find_sent(turn.sql, stored.row, &post.user, &post.id)?.is_some() {
             return Ok(());
         }
@@ -409,8 +398,8 @@ impl Room {
     }
 
     fn member(&self, from: &Caller) -> Result<&Arc<Member>, ClientError> {
-        self.members
-            .get(&from.conn)
+        self.roster
+            .get(from.conn)
             .ok_or_else(|| ClientError::new(ErrorCode::Forbidden, format!("join-room {} first", self.id)))
     }
 
@@ -433,9 +422,8 @@ impl Room {
     fn arm(&mut self, turn: &mut Turn<'_>) {
         let users = self.users_due.then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
         let typing = self.typing.iter().map(|typing| typing.until).min();
-        let leaving = self.leaving.iter().map(|leaving| leaving.until).min();
         let chunk = self.conversation.as_ref().and_then(|conversation| conversation.due());
-        let Some(due) = [users, typing, leaving, chunk].into_iter().flatten().min() else {
+        let Some(due) = [users, typing, self.roster.due(), chunk].into_iter().flatten().min() else {
             return;
         };
         if self.armed.is_none_or(|armed| due < armed) {
@@ -452,6 +440,18 @@ impl Turn<'_> {
 
     fn publish(&mut self, event: Event, except: Option<ConnId>) {
         self.out.push(Output::Publish { event, except });
+    }
+
+    /// What another room has to hear, whatever dies meanwhile.
+    fn post(&mut self, room: RoomId, post: Post) -> Result<(), SqlError> {
+        let kept = Some(outbox::add(self.sql, &room, &post)?);
+        self.out.push(Output::Relay { room, input: Box::new(RoomInput::Post(post)), kept });
+        Ok(())
+    }
+
+    /// What another room may hear, if nothing comes between.
+    fn mention(&mut self, room: RoomId, input: RoomInput) {
+        self.out.push(Output::Relay { room, input: Box::new(input), kept: None });
     }
 
     fn answer_failure(&mut self, from: Caller, done: Result<(), Failure>) -> Result<(), SqlError> {

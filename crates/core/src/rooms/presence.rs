@@ -1,15 +1,14 @@
 //! Who is in a room: joining, leaving, typing, and the lists that tell of it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Farewell, Leaving, Member, Room, Turn, Typing};
-use crate::ids::{ConnId, UserId};
+use super::{Farewell, Member, Room, Turn, Typing};
+use crate::ids::ConnId;
 use crate::limits::{MEMBER_GRACE_MS, ROOM_USERS_EVERY_MS, ROOM_USERS_LISTED_MAX, TYPING_TTL_MS};
 use crate::protocol::command::Online;
 use crate::protocol::error::ClientError;
 use crate::protocol::event::{Event, RoomUser};
-use crate::store::{SqlError, departed};
+use crate::store::{SqlError, departed, log};
 use crate::{Caller, Output};
 
 impl Room {
@@ -19,7 +18,7 @@ impl Room {
         conn: ConnId,
         member: &Arc<Member>,
     ) -> Result<(), SqlError> {
-        let known = self.members.insert(conn, member.clone());
+        let known = self.roster.seat(conn, member.clone());
         if let Some(known) = known {
             if self.typing.iter().any(|typing| typing.conn == conn) {
                 self.typing.retain(|typing| typing.conn != conn);
@@ -27,15 +26,13 @@ impl Room {
             }
             if (&known.user, &known.user_name, &known.role) != (&member.user, &member.user_name, &member.role)
             {
-                self.tell_users(turn);
-            } else {
-                self.tell_users_to(turn, conn);
+                return self.tell_users(turn);
             }
+            self.tell_users_to(turn, conn);
             return Ok(());
         }
-        let is_back = |leaving: &Leaving| leaving.member.user == member.user && leaving.until > turn.cx.now;
-        if let Some(back) = self.leaving.iter().position(is_back) {
-            departed::remove(turn.sql, self.leaving.swap_remove(back).row)?;
+        if let Some(row) = self.roster.take_back(&member.user, turn.cx.now) {
+            departed::remove(turn.sql, row)?;
             self.tell_users_to(turn, conn);
             return Ok(());
         }
@@ -48,15 +45,15 @@ impl Room {
             timestamp: turn.cx.now,
         };
         turn.publish(event, Some(conn));
-        self.tell_users(turn);
-        Ok(())
+        self.tell_users(turn)
     }
 
-    pub(super) fn leave(&mut self, turn: &mut Turn<'_>, from: &Caller) {
+    pub(super) fn leave(&mut self, turn: &mut Turn<'_>, from: &Caller) -> Result<(), SqlError> {
         if let Some(member) = self.remove(turn, from.conn) {
-            self.tell_left(turn, &member);
+            self.tell_left(turn, &member)?;
         }
         turn.reply(from, Event::LeftRoom { room_id: self.id.clone(), success: true });
+        Ok(())
     }
 
     pub(super) fn disconnect(
@@ -72,15 +69,15 @@ impl Room {
             (Farewell::Died, Some(stored)) => {
                 let until = turn.cx.now.plus(MEMBER_GRACE_MS);
                 let row = departed::add(turn.sql, stored.row, &member, until)?;
-                self.leaving.push(Leaving { row, member, until });
+                self.roster.drop_out(member, row, until);
             }
-            _ => self.tell_left(turn, &member),
+            _ => self.tell_left(turn, &member)?,
         }
         Ok(())
     }
 
     fn remove(&mut self, turn: &mut Turn<'_>, conn: ConnId) -> Option<Arc<Member>> {
-        let member = self.members.remove(&conn)?;
+        let member = self.roster.unseat(conn)?;
         turn.out.push(Output::Dismiss { conn });
         if self.typing.iter().any(|typing| typing.conn == conn) {
             self.typing.retain(|typing| typing.conn != conn);
@@ -89,7 +86,7 @@ impl Room {
         Some(Arc::new(Member { typing_until: None, ..Member::clone(&member) }))
     }
 
-    fn tell_left(&mut self, turn: &mut Turn<'_>, member: &Member) {
+    fn tell_left(&mut self, turn: &mut Turn<'_>, member: &Member) -> Result<(), SqlError> {
         let event = Event::UserLeft {
             room_id: self.id.clone(),
             user_id: member.user.clone(),
@@ -98,7 +95,7 @@ impl Room {
             timestamp: turn.cx.now,
         };
         turn.publish(event, None);
-        self.tell_users(turn);
+        self.tell_users(turn)
     }
 
     pub(super) fn type_text(
@@ -124,7 +121,7 @@ impl Room {
 
     fn stop_typing(&mut self, turn: &mut Turn<'_>, conn: ConnId) {
         let typing = self.typing.iter().position(|typing| typing.conn == conn);
-        if let Some((at, member)) = typing.zip(self.members.get(&conn).cloned()) {
+        if let Some((at, member)) = typing.zip(self.roster.get(conn).cloned()) {
             self.typing.swap_remove(at);
             self.amend(turn, conn, Member { typing_until: None, ..Member::clone(&member) });
             self.tell_typing(turn, conn, &member, false);
@@ -135,7 +132,7 @@ impl Room {
     fn amend(&mut self, turn: &mut Turn<'_>, conn: ConnId, member: Member) {
         let member = Arc::new(member);
         turn.out.push(Output::Admit { conn, member: member.clone() });
-        self.members.insert(conn, member);
+        self.roster.seat(conn, member);
     }
 
     fn tell_typing(&self, turn: &mut Turn<'_>, conn: ConnId, member: &Member, is_typing: bool) {
@@ -148,15 +145,20 @@ impl Room {
         turn.publish(event, Some(conn));
     }
 
-    pub(super) fn set_status(&mut self, turn: &mut Turn<'_>, from: &Caller, online: Online) {
+    pub(super) fn set_status(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        online: Online,
+    ) -> Result<(), SqlError> {
         let status: Arc<str> = online.status.into();
-        if let Some(member) = self.members.get(&from.conn)
+        if let Some(member) = self.roster.get(from.conn)
             && member.user == online.user
             && member.status != status
         {
             let member = Member { status: status.clone(), ..Member::clone(member) };
             self.amend(turn, from.conn, member);
-            self.tell_users(turn);
+            self.tell_users(turn)?;
         }
         let event = Event::UserPresence {
             room_id: self.id.clone(),
@@ -166,6 +168,7 @@ impl Room {
             timestamp: turn.cx.now,
         };
         turn.publish(event, Some(from.conn));
+        Ok(())
     }
 
     /// What was to end by now ends.
@@ -176,52 +179,41 @@ impl Room {
         for conn in typed_out {
             self.stop_typing(turn, conn);
         }
-        let (gone, leaving) = std::mem::take(&mut self.leaving).into_iter().partition(|l| l.until <= now);
-        self.leaving = leaving;
-        let gone: Vec<Leaving> = gone;
-        for Leaving { row, member, .. } in gone {
+        while let Some((row, member)) = self.roster.take_gone(now) {
             departed::remove(turn.sql, row)?;
-            self.tell_left(turn, &member);
+            self.tell_left(turn, &member)?;
         }
         if self.users_due {
-            self.tell_users(turn);
+            self.tell_users(turn)?;
         }
         self.flush_chunk(turn);
         Ok(())
     }
 
     /// Tells everyone who is here, at once or, if that was just told, once for all changes until it may be told again.
-    fn tell_users(&mut self, turn: &mut Turn<'_>) {
-        self.users_due = turn.cx.now.since(self.users_told_at) < ROOM_USERS_EVERY_MS;
-        if !self.users_due {
+    fn tell_users(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
+        let is_due = turn.cx.now.since(self.users_told_at) < ROOM_USERS_EVERY_MS;
+        let was_due = std::mem::replace(&mut self.users_due, is_due);
+        if let Some(stored) = self.stored.as_ref().filter(|_| was_due != is_due) {
+            // Or a room that loses its memory in between would leave its members with an old list.
+            log::note_users_due(turn.sql, stored.row, is_due)?;
+        }
+        if !is_due {
             self.users_told_at = turn.cx.now;
             let event = self.users();
             turn.publish(event, None);
         }
+        Ok(())
     }
 
     fn tell_users_to(&self, turn: &mut Turn<'_>, conn: ConnId) {
         turn.out.push(Output::Reply { to: conn, reply_to: None, event: self.users() });
     }
 
-    /// Each user once, in the order in which they came.
     pub(super) fn users(&self) -> Event {
-        let mut people: HashMap<&UserId, &Member> = HashMap::with_capacity(self.members.len());
-        let present = self.members.values().chain(self.leaving.iter().map(|leaving| &leaving.member));
-        for member in present {
-            let listed = people.entry(&member.user).or_insert(member);
-            // Several connections of one user: the newest speaks for them.
-            if (member.since, member.socket.as_str()) > (listed.since, listed.socket.as_str()) {
-                *listed = member;
-            }
-        }
-        let count = people.len();
-        let mut listed: Vec<&Member> = people.into_values().collect();
-        if count > ROOM_USERS_LISTED_MAX {
-            listed.clear();
-        }
-        listed.sort_by(|a, b| (a.since, &a.user).cmp(&(b.since, &b.user)));
-        let users = listed.into_iter().map(|member| RoomUser {
+        let count = self.roster.count();
+        let people = if count > ROOM_USERS_LISTED_MAX { Vec::new() } else { self.roster.people() };
+        let users = people.into_iter().map(|member| RoomUser {
             user_id: member.user.clone(),
             user_name: member.user_name.clone(),
             role: member.role.clone(),

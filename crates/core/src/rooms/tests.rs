@@ -66,7 +66,7 @@ impl World {
 
     fn reopen(&mut self) {
         let members: Vec<_> =
-            self.room.members.iter().map(|(conn, member)| (*conn, member.clone())).collect();
+            self.room.roster.members().iter().map(|(conn, member)| (*conn, member.clone())).collect();
         self.room = Room::open(room_id(), members, &mut self.store).unwrap();
     }
 
@@ -695,7 +695,7 @@ proptest! {
             ledger.check(&world.out, user.as_deref());
             world.out.clear();
             prop_assert!(ledger.endings <= ledger.questions);
-            prop_assert!(world.room.typing.iter().all(|typing| world.room.members.contains_key(&typing.conn)));
+            prop_assert!(world.room.typing.iter().all(|typing| world.room.roster.members().contains_key(&typing.conn)));
         }
         if let Some(id) = run {
             world.finishes(id);
@@ -703,7 +703,7 @@ proptest! {
         }
         prop_assert_eq!(ledger.endings, ledger.questions, "every run ends in exactly one terminal event");
         world.pass(60_000);
-        let present: std::collections::BTreeSet<_> = world.room.members.values().map(|member| member.user.to_string()).collect();
+        let present: std::collections::BTreeSet<_> = world.room.roster.members().values().map(|member| member.user.to_string()).collect();
         let Event::RoomUsers { count, .. } = world.room.users() else { panic!("it is a list") };
         prop_assert_eq!(count, present.len(), "no ghosts once the grace is over");
     }

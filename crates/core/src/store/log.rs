@@ -41,12 +41,15 @@ pub struct RoomRow {
     pub live_agent: bool,
     /// What the conversation has used of its quota.
     pub asked: Usage,
+    /// Whether `room-users` was put off and is still to be told.
+    pub users_due: bool,
 }
 
 pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, SqlError> {
     first(
         sql,
-        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id), asked_us FROM room WHERE name = ?",
+        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id), asked_us, users_due
+            FROM room WHERE name = ?",
         &[Value::Text(name.as_str())],
         |row| RoomRow {
             id: row.int(0),
@@ -54,6 +57,7 @@ pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, Sq
             live_agent: row.int(2) != 0,
             last_seq: Seq(row.count(3)),
             asked: Usage::of_micros(row.int(4)),
+            users_due: row.int(5) != 0,
         },
     )
 }
@@ -72,6 +76,10 @@ pub fn create_room(
         |row| row.int(0),
     )?;
     id.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
+}
+
+pub fn note_users_due(sql: &mut dyn Sql, room: i64, due: bool) -> Result<(), SqlError> {
+    sql.run("UPDATE room SET users_due = ? WHERE id = ?", &[Value::Int(due.into()), Value::Int(room)])
 }
 
 pub fn append_message(sql: &mut dyn Sql, room: i64, message: &Message) -> Result<(), SqlError> {

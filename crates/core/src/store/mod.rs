@@ -4,6 +4,8 @@
 pub mod conversations;
 pub mod departed;
 pub mod log;
+pub mod outbox;
+pub mod publishing;
 mod schema;
 pub mod visitors;
 

@@ -6,7 +6,7 @@ use super::{Sql, SqlError, Value, first};
 ///
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND];
+const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE room (
@@ -104,6 +104,25 @@ const SECOND: &[&str] = &[
     "ALTER TABLE visitor ADD COLUMN leave_at INTEGER",
     // Who waits for the answer, as conversations::Asked in JSON.
     "ALTER TABLE run ADD COLUMN asked TEXT",
+];
+
+/// What must survive a failed commit, a crash or an eviction between saying it and its being heard.
+const THIRD: &[&str] = &[
+    // `post` is rooms::Post as JSON. (The Worker made this table by itself before.)
+    "CREATE TABLE IF NOT EXISTS outbox (
+        id INTEGER PRIMARY KEY,
+        room TEXT NOT NULL,
+        post TEXT NOT NULL
+    ) STRICT",
+    // The answers that are being written into a room. `run` is an unsigned 64-bit number, which no integer here holds.
+    "CREATE TABLE publishing (
+        room INTEGER NOT NULL,
+        conversation TEXT NOT NULL,
+        run TEXT NOT NULL,
+        PRIMARY KEY (room, conversation)
+    ) STRICT",
+    // Whether the members' list has been put off and is still to be told.
+    "ALTER TABLE room ADD COLUMN users_due INTEGER NOT NULL DEFAULT 0",
 ];
 
 /// Brings the tables up to date. To be called inside a transaction, before anything else touches the store.

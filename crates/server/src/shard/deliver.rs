@@ -11,13 +11,17 @@ use weeziq_core::rooms::{Farewell, Member};
 
 use super::audience::Audience;
 use super::conn::{Link, Weight};
-use super::mailbox::Message;
+use super::mailbox::{Kept, Message};
 use super::rooms::{Held, Source};
 use super::{Shard, split};
 use crate::websocket::frame::{CloseCode, write_text};
 
 impl Shard {
-    pub(super) fn carry_out(&mut self, Held { source, output }: Held) {
+    pub(super) fn carry_out(&mut self, held: Held) {
+        let (source, output) = match held {
+            Held::Said { source, output } => (source, output),
+            Held::Taken(Kept { shard, row }) => return self.shards.send(shard, Message::Taken { row }),
+        };
         match output {
             Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Output::TellObservers { domain: _, event } => self.tell_observers(&event),
@@ -26,7 +30,10 @@ impl Shard {
                     task.abort();
                 }
             }
-            Output::Relay { room, input } => self.tell_room(room, *input),
+            Output::Relay { room, input, kept } => {
+                let kept = kept.map(|row| Kept { shard: self.index, row });
+                self.tell_room_kept(room, *input, kept);
+            }
             output => {
                 if let Source::Room(slot) = source {
                     self.carry_out_in_room(slot, output);
@@ -42,7 +49,9 @@ impl Shard {
             Output::Dismiss { conn } => self.dismiss(slot, conn),
             Output::WakeAt(at) => self.arm_room(slot, at),
             Output::AskModel { run, request } => {
-                if let Some(room) = self.rooms.get(slot).map(|room| room.id.clone()) {
+                // Forgotten with a failed commit since: its room ends it, and nobody must pay for it.
+                let asker = self.rooms.get(slot).filter(|slot| slot.is_writing(run));
+                if let Some(room) = asker.map(|slot| slot.id.clone()) {
                     self.ask_model(room, run, request);
                 }
             }

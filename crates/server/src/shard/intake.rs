@@ -18,7 +18,7 @@ use weeziq_core::{Caller, Output};
 use super::Shard;
 use super::conn::{Conn, Heard, Link, Socket, State};
 use super::mailbox::{Gathering, Message, Newcomer};
-use super::rooms::Source;
+use super::rooms::{Held, Source};
 use crate::websocket::frame::{CloseCode, Frame};
 
 /// What became of the bytes at the head of a stream.
@@ -331,7 +331,7 @@ impl Shard {
     /// Through the gate, as everything, so that replies come in the order of their causes.
     pub(super) fn answer(&mut self, to: Caller, event: Event) {
         let output = Output::Reply { to: to.conn, reply_to: to.reply_to, event };
-        self.gate.open.push(super::rooms::Held { source: Source::Host, output });
+        self.gate.open.push(Held::Said { source: Source::Host, output });
     }
 
     fn refuse(&mut self, slot: usize, refusal: Refusal) {

@@ -30,6 +30,11 @@ pub(crate) enum Message {
     Room {
         room: RoomId,
         input: RoomInput,
+        kept: Option<Kept>,
+    },
+    /// What you keep under that row of your outbox is stored where it was to go.
+    Taken {
+        row: i64,
     },
     Visitors {
         domain: DomainId,
@@ -55,6 +60,13 @@ pub(crate) enum Message {
     /// What was committed before the request for it is on disk now.
     Synced(Result<(), SqlError>),
     Stop,
+}
+
+/// The row of a shard's outbox that an input comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Kept {
+    pub(crate) shard: usize,
+    pub(crate) row: i64,
 }
 
 /// A WebSocket after its handshake.
@@ -177,6 +189,6 @@ impl Shards {
     }
 
     pub(crate) fn to_room(&self, room: RoomId, input: RoomInput) {
-        self.send(self.of(room.as_str()), Message::Room { room, input });
+        self.send(self.of(room.as_str()), Message::Room { room, input, kept: None });
     }
 }

@@ -38,7 +38,7 @@ use crate::settings::Durability;
 use crate::store::{Store, log_path};
 use conn::{Conn, Link, Socket, State};
 use gate::{Gate, Passed};
-use mailbox::{Inbox, Mailbox, Message, Shards};
+use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
 use rooms::{DomainSlot, Pending, RoomSlot, Timer};
 
 /// What all shards share.
@@ -84,8 +84,12 @@ pub(crate) struct Shard {
     idle: VecDeque<(UnixMs, Timer)>,
     /// Answers that are being written.
     runs: HashMap<RunId, (RoomId, AbortHandle)>,
+    /// What rooms of this shard have to hear in the same transaction.
+    relays: VecDeque<(RoomId, RoomInput, Option<Kept>)>,
     /// What the open transaction holds, should it fail.
     pending: Pending,
+    /// When to look for what other rooms have not taken yet.
+    outbox_at: Option<UnixMs>,
 
     dirty_rooms: Vec<usize>,
     dirty_conns: Vec<usize>,
@@ -167,7 +171,9 @@ impl Shard {
             timers: BinaryHeap::new(),
             idle: VecDeque::new(),
             runs: HashMap::new(),
+            relays: VecDeque::new(),
             pending: Pending::default(),
+            outbox_at: Some(now),
             dirty_rooms: Vec::new(),
             dirty_conns: Vec::new(),
             read_buffer: vec![0; READ_BYTES],
@@ -250,7 +256,8 @@ impl Shard {
         match message {
             Message::Adopt(newcomer) => self.adopt(*newcomer),
             Message::Request { command, socket, events } => self.take_request(command, socket, events),
-            Message::Room { room, input } => self.tell_room(room, input),
+            Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
+            Message::Taken { row } => self.forget_kept(row),
             Message::Visitors { domain, input } => self.tell_visitors(domain, input),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Message::Frames { to, frames, is_volatile } => self.deliver_remote(&to, &frames, is_volatile),
@@ -301,6 +308,7 @@ impl Shard {
         self.keep_alive();
         self.drop_unresponsive();
         self.retry_farewells();
+        self.empty_outbox();
         self.evict_idle();
         let is_long = std::fs::metadata(log_path(&self.database)).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
         if is_long && !self.gate.is_syncing() {

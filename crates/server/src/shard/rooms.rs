@@ -5,19 +5,19 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
+use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, VisitorId};
 use weeziq_core::limits::VISITOR_GRACE_MS;
 use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
-use weeziq_core::store::{SqlError, visitors};
+use weeziq_core::store::{SqlError, outbox, visitors};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::{Visitors, VisitorsInput};
 use weeziq_core::{Caller, Output};
 
 use super::audience::Audience;
-use super::mailbox::Message;
+use super::mailbox::{Kept, Message};
 use super::{Shard, context_of};
 
 pub(super) struct RoomSlot {
@@ -27,6 +27,8 @@ pub(super) struct RoomSlot {
     room: Option<Room>,
     pub(super) audience: Audience,
     is_idling: bool,
+    /// Its last commit failed, and a timer will look at it again.
+    has_failed: bool,
 }
 
 pub(super) struct DomainSlot {
@@ -36,6 +38,7 @@ pub(super) struct DomainSlot {
     /// Who says so that a visitor is here, for rebuilding.
     claims: HashMap<ConnId, Vec<VisitorId>>,
     is_idling: bool,
+    has_failed: bool,
 }
 
 /// Something to look at later.
@@ -54,9 +57,14 @@ pub(super) enum Source {
     Host,
 }
 
-pub(super) struct Held {
-    pub(super) source: Source,
-    pub(super) output: Output,
+/// What waits for the transaction that it speaks of.
+pub(super) enum Held {
+    Said {
+        source: Source,
+        output: Output,
+    },
+    /// An input from another shard's outbox has been handled.
+    Taken(Kept),
 }
 
 /// What the open transaction holds: whom to tell, what to forget and what to do again, should it fail.
@@ -71,7 +79,13 @@ pub(super) struct Pending {
 }
 
 enum Parting {
-    Room(RoomId, ConnId, Farewell),
+    /// Of a connection as it was in the room then: it may have come back since.
+    Room {
+        room: RoomId,
+        conn: ConnId,
+        how: Farewell,
+        at: UnixMs,
+    },
     Domain(DomainId, ConnId, VisitorId),
 }
 
@@ -88,29 +102,85 @@ impl Pending {
 const COMPLAIN_EVERY_MS: i64 = 5_000;
 /// How long a room without members stays in memory.
 const IDLE_MS: i64 = 60_000;
+/// After a failed commit, what is owed is looked at again by then.
+const AFTER_FAILURE_MS: i64 = 1_000;
+/// What another shard was given and has not been heard of by then is given again.
+const OUTBOX_RETRY_MS: i64 = 5_000;
 
 impl Shard {
     pub(super) fn tell_room(&mut self, id: RoomId, input: RoomInput) {
+        self.tell_room_kept(id, input, None);
+    }
+
+    /// An input that its sender keeps until it is stored here.
+    pub(super) fn tell_room_kept(&mut self, id: RoomId, input: RoomInput, kept: Option<Kept>) {
         let shard = self.shards.of(id.as_str());
         if shard != self.index {
-            return self.shards.send(shard, Message::Room { room: id, input });
+            if kept.is_some() {
+                self.look_into_outbox_at(self.now.plus(OUTBOX_RETRY_MS));
+            }
+            return self.shards.send(shard, Message::Room { room: id, input, kept });
         }
         self.pending.callers.extend(caller_of(&input));
-        self.pending.farewells.extend(parting_of(&id, &input));
+        self.pending.farewells.extend(parting_of(&id, &input, self.now));
         if let RoomInput::Model { run, event } = &input
             && event.is_terminal()
         {
             self.runs.remove(run);
         }
+        self.relays.push_back((id, input, kept));
+        // What rooms of one shard say to each other is part of the same transaction: nothing lies between a takeover
+        // and the answer that it ends.
+        while let Some((room, input, kept)) = self.relays.pop_front() {
+            if let Err(error) = self.take(room, input, kept) {
+                self.relays.clear();
+                self.fail(&error);
+            }
+        }
+    }
+
+    fn take(&mut self, id: RoomId, input: RoomInput, kept: Option<Kept>) -> Result<(), SqlError> {
         let slot = self.room_slot(id);
-        if let Err(error) = self.handle_room(slot, input) {
+        self.handle_room(slot, input)?;
+        match kept {
+            // Of the same file: with the transaction that stores it, it is not kept any more.
+            Some(kept) if kept.shard == self.index => outbox::remove(&mut self.store, kept.row)?,
+            Some(kept) => self.gate.open.push(Held::Taken(kept)),
+            None => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn forget_kept(&mut self, row: i64) {
+        if let Err(error) = outbox::remove(&mut self.store, row) {
             self.fail(&error);
         }
     }
 
+    fn look_into_outbox_at(&mut self, at: UnixMs) {
+        self.outbox_at = Some(self.outbox_at.map_or(at, |due| due.min(at)));
+    }
+
+    /// Gives again what was not heard of: after a crash, a failed commit, here or elsewhere.
+    pub(super) fn empty_outbox(&mut self) {
+        if self.outbox_at.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.outbox_at = None;
+        match outbox::all(&mut self.store) {
+            Ok(all) => {
+                for outbox::Kept { row, room, post } in all {
+                    let kept = Some(Kept { shard: self.index, row });
+                    self.tell_room_kept(room, RoomInput::Post(post), kept);
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
     fn handle_room(&mut self, slot: usize, input: RoomInput) -> Result<(), SqlError> {
-        let moment = self.context();
         self.open_room(slot)?;
+        let moment = self.context();
         let Some(room_slot) = self.rooms.get_mut(slot) else {
             return Ok(());
         };
@@ -125,9 +195,20 @@ impl Shard {
             let timer = Timer::Room { slot, generation: room_slot.generation };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
-        let held = |output| Held { source: Source::Room(slot), output };
-        self.gate.open.extend(outputs.into_iter().map(held));
+        self.hold(slot, outputs);
         Ok(())
+    }
+
+    fn hold(&mut self, slot: usize, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Relay { room, input, kept } if self.shards.of(room.as_str()) == self.index => {
+                    let kept = kept.map(|row| Kept { shard: self.index, row });
+                    self.relays.push_back((room, *input, kept));
+                }
+                output => self.gate.open.push(Held::Said { source: Source::Room(slot), output }),
+            }
+        }
     }
 
     fn room_slot(&mut self, id: RoomId) -> usize {
@@ -141,6 +222,7 @@ impl Shard {
             room: None,
             audience: Audience::default(),
             is_idling: true,
+            has_failed: false,
         });
         let generation = self.next_generation;
         self.idle.push_back((self.now.plus(IDLE_MS), Timer::Room { slot, generation }));
@@ -150,22 +232,34 @@ impl Shard {
 
     /// From its rows and its connections: those whom it has admitted, and those whose admission waits at the gate.
     fn open_room(&mut self, slot: usize) -> Result<(), SqlError> {
+        let moment = self.context();
         let Some(room_slot) = self.rooms.get_mut(slot) else {
             return Ok(());
         };
         if room_slot.room.is_some() {
             return Ok(());
         }
+        let own = Source::Room(slot);
         let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
         let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
-        for held in self.gate.pending().iter().filter(|held| held.source == Source::Room(slot)) {
-            match &held.output {
-                Output::Admit { conn, member } => drop(members.insert(*conn, member.clone())),
-                Output::Dismiss { conn } => drop(members.remove(conn)),
-                _ => {}
+        for held in self.gate.pending() {
+            match held {
+                Held::Said { source, output: Output::Admit { conn, member } } if *source == own => {
+                    members.insert(*conn, member.clone());
+                }
+                Held::Said { source, output: Output::Dismiss { conn } } if *source == own => {
+                    members.remove(conn);
+                }
+                Held::Said { .. } | Held::Taken(_) => {}
             }
         }
-        room_slot.room = Some(Room::open(room_slot.id.clone(), members, &mut self.store)?);
+        self.pending.rooms.push(slot);
+        let mut outputs = Vec::new();
+        let mut room = Room::open(room_slot.id.clone(), members, &mut self.store)?;
+        let cx = context_of(&self.environment.policy, moment);
+        room.handle(cx, RoomInput::Awoken, &mut self.store, &mut outputs)?;
+        room_slot.room = Some(room);
+        self.hold(slot, outputs);
         Ok(())
     }
 
@@ -227,7 +321,7 @@ impl Shard {
                 Output::WakeAt(at) => {
                     self.timers.push(Reverse((at, Timer::Domain { slot, generation: domain.generation })));
                 }
-                output => self.gate.open.push(Held { source: Source::Domain, output }),
+                output => self.gate.open.push(Held::Said { source: Source::Domain, output }),
             }
         }
         Ok(())
@@ -244,6 +338,7 @@ impl Shard {
             visitors: None,
             claims: HashMap::new(),
             is_idling: true,
+            has_failed: false,
         });
         let generation = self.next_generation;
         self.idle.push_back((self.now.plus(IDLE_MS), Timer::Domain { slot, generation }));
@@ -274,14 +369,18 @@ impl Shard {
             self.timers.pop();
             match timer {
                 Timer::Room { slot, generation } => {
-                    let id = self.rooms.get(slot).filter(|room| room.generation == generation);
-                    if let Some(id) = id.map(|room| room.id.clone()) {
+                    let room = self.rooms.get_mut(slot).filter(|room| room.generation == generation);
+                    if let Some(room) = room {
+                        room.has_failed = false;
+                        let id = room.id.clone();
                         self.tell_room(id, RoomInput::Alarm);
                     }
                 }
                 Timer::Domain { slot, generation } => {
-                    let id = self.domains.get(slot).filter(|domain| domain.generation == generation);
-                    if let Some(id) = id.map(|domain| domain.id.clone()) {
+                    let domain = self.domains.get_mut(slot).filter(|domain| domain.generation == generation);
+                    if let Some(domain) = domain {
+                        domain.has_failed = false;
+                        let id = domain.id.clone();
                         self.tell_visitors(id, VisitorsInput::Alarm);
                     }
                 }
@@ -338,32 +437,30 @@ impl Shard {
             tracing::error!(%error, "storage failed; what was under way is taken back and its senders are told");
         }
         self.store.rollback();
-        self.gate.open.retain(|held| held.source == Source::Host);
+        self.gate.open.retain(|held| matches!(held, Held::Said { source: Source::Host, .. }));
         let pending = std::mem::take(&mut self.pending);
-        let mut answered = Vec::new();
+        let again = self.now.plus(AFTER_FAILURE_MS);
         for slot in pending.rooms {
-            let Some(room) = self.rooms.get_mut(slot).and_then(|slot| slot.room.take()) else {
-                continue;
-            };
-            let outputs = room.abandon(self.now);
-            answered.extend(outputs.iter().filter_map(|output| match output {
-                Output::Reply { to, reply_to, .. } => Some((*to, reply_to.clone())),
-                _ => None,
-            }));
-            self.gate.open.extend(outputs.into_iter().map(|output| Held { source: Source::Host, output }));
+            let Some(room) = self.rooms.get_mut(slot) else { continue };
+            room.room = None;
+            if !std::mem::replace(&mut room.has_failed, true) {
+                self.timers.push(Reverse((again, Timer::Room { slot, generation: room.generation })));
+            }
+            for (_, (_, task)) in self.runs.extract_if(|_, (writes, _)| *writes == room.id) {
+                task.abort();
+            }
         }
         for slot in pending.domains {
             if let Some(domain) = self.domains.get_mut(slot) {
                 domain.visitors = None;
-                let timer = Timer::Domain { slot, generation: domain.generation };
-                self.timers.push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
+                if !std::mem::replace(&mut domain.has_failed, true) {
+                    let timer = Timer::Domain { slot, generation: domain.generation };
+                    self.timers.push(Reverse((self.now.plus(VISITOR_GRACE_MS), timer)));
+                }
             }
         }
+        self.look_into_outbox_at(again);
         for caller in pending.callers {
-            // A question ends once, and it has.
-            if answered.contains(&(caller.conn, caller.reply_to.clone())) {
-                continue;
-            }
             let event = Event::error(&ClientError::unavailable(), self.now);
             self.answer(caller, event);
         }
@@ -375,12 +472,30 @@ impl Shard {
     pub(super) fn retry_farewells(&mut self) {
         for parting in std::mem::take(&mut self.pending.retried) {
             match parting {
-                Parting::Room(room, conn, how) => self.tell_room(room, RoomInput::Disconnected { conn, how }),
+                Parting::Room { room, conn, how, at } if !self.is_back(&room, conn, at) => {
+                    self.tell_room(room, RoomInput::Disconnected { conn, how });
+                }
+                Parting::Room { .. } => {}
                 Parting::Domain(domain, conn, visitor) => {
                     self.tell_visitors(domain, VisitorsInput::Disconnected { conn, visitor });
                 }
             }
         }
+    }
+}
+
+impl Shard {
+    /// Whether a connection has joined again since it left.
+    fn is_back(&self, room: &RoomId, conn: ConnId, left_at: UnixMs) -> bool {
+        let audience = self.room_slots.get(room).and_then(|slot| self.rooms.get(*slot));
+        let seat = audience.and_then(|room| room.audience.seats.iter().find(|seat| seat.conn == conn));
+        seat.is_some_and(|seat| seat.member.since > left_at)
+    }
+}
+
+impl RoomSlot {
+    pub(super) fn is_writing(&self, run: RunId) -> bool {
+        self.room.as_ref().is_some_and(|room| room.is_writing(run))
     }
 }
 
@@ -417,14 +532,13 @@ impl DomainSlot {
 }
 
 /// What must not be forgotten if the transaction fails, because nobody will say it again.
-fn parting_of(room: &RoomId, input: &RoomInput) -> Option<Parting> {
-    match input {
-        RoomInput::Disconnected { conn, how } => Some(Parting::Room(room.clone(), *conn, *how)),
-        RoomInput::Command { from, command: RoomCommand::Leave } => {
-            Some(Parting::Room(room.clone(), from.conn, Farewell::Clean))
-        }
-        _ => None,
-    }
+fn parting_of(room: &RoomId, input: &RoomInput, at: UnixMs) -> Option<Parting> {
+    let (conn, how) = match input {
+        RoomInput::Disconnected { conn, how } => (*conn, *how),
+        RoomInput::Command { from, command: RoomCommand::Leave } => (from.conn, Farewell::Clean),
+        _ => return None,
+    };
+    Some(Parting::Room { room: room.clone(), conn, how, at })
 }
 
 fn caller_of(input: &RoomInput) -> Option<Caller> {

@@ -1,16 +1,14 @@
 //! How a host loses what it holds, and what it has to do about it: a failed commit, an eviction, a crash.
 
-use weeziq_core::Output;
-use weeziq_core::ids::{ConnId, RoomId};
+use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::rooms::Room;
 use weeziq_core::store::conversations::interrupt_unfinished;
 use weeziq_core::store::{SqlError, visitors};
 use weeziq_core::visitors::VisitorsInput;
 
-use super::{Effect, Flavour, Host, Place, Recovery};
-use crate::gate::{Gate, Held, Pending, Source};
+use super::{Effect, Flavour, Host, Place};
+use crate::gate::{Gate, Pending, Source};
 
 /// A room that lost what it was doing is looked at again by then.
 const WAKE_AFTER_LOSS_MS: i64 = 1_000;
@@ -26,11 +24,9 @@ impl Host {
         self.store.rollback();
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);
-        let mut answered = Vec::new();
         for id in pending.rooms {
-            let room = self.rooms.get_mut(&id).and_then(|slot| slot.room.take());
-            if self.recovery == Recovery::Abandon && self.flavour != Flavour::Objects {
-                room.into_iter().for_each(|room| self.abandon(room, &mut answered));
+            if let Some(slot) = self.rooms.get_mut(&id) {
+                slot.room = None;
             }
             self.runs.retain(|_, writes| *writes != id);
             self.wake(Place::Room(id), self.now.plus(WAKE_AFTER_LOSS_MS));
@@ -40,21 +36,11 @@ impl Host {
             self.wake(Place::Domain(id), self.now.plus(WAKE_AFTER_LOSS_MS));
         }
         for caller in pending.callers {
-            if !answered.contains(&(caller.conn, caller.reply_to.clone())) {
-                self.answer(&caller, Event::error(&ClientError::unavailable(), self.now));
-            }
+            self.answer(&caller, Event::error(&ClientError::unavailable(), self.now));
         }
         self.pending.retried = pending.retried;
         self.pending.retried.extend(pending.partings);
-    }
-
-    fn abandon(&mut self, room: Room, answered: &mut Vec<(ConnId, Option<Box<str>>)>) {
-        for output in room.abandon(self.now) {
-            if let Output::Reply { to, reply_to, .. } = &output {
-                answered.push((*to, reply_to.clone()));
-            }
-            self.gate.open.push(Held { source: Source::Host, output });
-        }
+        self.pending.is_outbox_due = true;
     }
 
     /// The memory of some objects goes, their connections and rows stay.
@@ -103,6 +89,7 @@ impl Host {
         for domain in visitors::domains_with_visitors(&mut self.store)? {
             self.tell_domain(&domain, VisitorsInput::Alarm);
         }
+        self.empty_outbox()?;
         self.end_turn();
         Ok(())
     }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use weeziq_core::rooms::Farewell;
-
 use super::{Due, START_MS, World};
 use crate::checks::Checker;
 use crate::client::Client;
@@ -27,24 +25,6 @@ impl World {
             }
             self.pass(QUIET_MS);
         }
-        if self.has_faults && !self.checks.strict.presence {
-            self.nudge();
-        }
-        self.pass(5_000);
-    }
-
-    /// Somebody comes and goes in each room, so that `room-users` is told once more.
-    pub(super) fn nudge(&mut self) {
-        self.clients.push(Client::new(self.clients.len(), usize::MAX, None, &self.room_names()));
-        self.connect(self.clients.len() - 1);
-        self.pass(10_000);
-        let conn = self.clients.pop().and_then(|client| client.conn);
-        if let Some(conn) = conn {
-            self.links.remove(&conn);
-            self.host.part(conn, Farewell::Clean);
-            self.host.end_turn();
-            self.drain_effects();
-        }
         self.pass(5_000);
     }
 
@@ -59,6 +39,8 @@ impl World {
 
     pub(super) fn check_the_end(&mut self) {
         let visiting = self.check_visitors();
+        let published = self.checks.published(&mut self.host.store);
+        self.sane(published);
         let last = match self.checks.log(&mut self.host.store) {
             Ok(last) => last,
             Err(error) => return self.checks.fail(Checker::Sanity, error.to_string()),

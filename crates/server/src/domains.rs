@@ -8,6 +8,7 @@ use weeziq_core::domains::DomainSettings;
 use weeziq_core::ids::DomainId;
 use weeziq_core::store::{Sql, SqlError, Value};
 
+use crate::check;
 use crate::store::Store;
 
 pub(crate) struct Domains {
@@ -22,6 +23,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS domain_settings (
 
 impl Domains {
     pub(crate) fn open(file: &Path) -> Result<Self, String> {
+        check::at_start(file)?;
         let read = || -> Result<Self, SqlError> {
             let mut store = Store::open_synced(file)?;
             store.run(TABLE, &[])?;

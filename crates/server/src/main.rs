@@ -1,6 +1,7 @@
 //! `weeziq`: the native host. HTTP on a small runtime, everything else on shards.
 
 mod ai;
+mod check;
 mod domains;
 mod http;
 mod logging;
@@ -41,6 +42,10 @@ fn run() -> Result<(), String> {
         Command::Serve => {
             logging::start(&cli.settings);
             serve::run(&cli.settings)
+        }
+        Command::Check => {
+            say(&check::all(&cli.settings.data_dir)?);
+            Ok(())
         }
         Command::Config => {
             say(&cli.settings.to_string());

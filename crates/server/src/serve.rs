@@ -189,7 +189,18 @@ async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result
         }
         while connections.try_join_next().is_some() {}
     }
-    tracing::info!("stopping: no new connections, finishing what is under way");
+    tracing::info!(
+        "stopping: no new connections, finishing what is under way; a second signal stops at once"
+    );
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        // Nothing acknowledged is lost by it: that is on disk.
+        tracing::warn!("stopped at once by a second signal");
+        std::process::exit(1);
+    });
     drop(listener);
     drop(stop);
     for shard in 0..shards.count() {

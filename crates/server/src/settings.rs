@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Serve,
     /// Print the effective settings, secrets redacted, and exit.
     Config,
+    /// Read DATA_DIR's databases to the end and say whether they are whole. The service must be stopped.
+    Check,
 }
 
 #[derive(clap::Args)]

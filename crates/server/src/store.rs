@@ -57,6 +57,13 @@ impl DataDir {
         }
     }
 
+    /// Every database that belongs here.
+    pub(crate) fn databases(&self) -> Result<Vec<PathBuf>, String> {
+        let shards = if self.path.join("shards").exists() { self.shards(1)? } else { 0 };
+        let shards = (0..shards).map(|shard| self.shard_file(shard));
+        Ok(shards.chain([self.settings_file()]).collect())
+    }
+
     pub(crate) fn settings_file(&self) -> PathBuf {
         self.path.join("settings.db")
     }

@@ -1,6 +1,6 @@
 //! What the host holds back until the turn that it comes from is stored, and what to undo if that fails.
 
-use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
+use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, VisitorId};
 use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::visitors::VisitorsInput;
@@ -34,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) callers: Vec<Caller>,
     pub(crate) rooms: Vec<RoomId>,
     pub(crate) domains: Vec<DomainId>,
+    /// What rooms were opened with the knowledge of.
+    pub(crate) told: Vec<(RoomId, RunId)>,
     pub(crate) partings: Vec<Parting>,
     /// Of transactions that failed, until storage works again.
     pub(crate) retried: Vec<Parting>,
@@ -52,6 +54,7 @@ impl Pending {
         self.callers.clear();
         self.rooms.clear();
         self.domains.clear();
+        self.told.clear();
         self.partings.clear();
     }
 

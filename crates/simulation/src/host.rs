@@ -114,6 +114,8 @@ struct RoomSlot {
     room: Option<Room>,
     /// Whom the host was told to admit, and as whom.
     seats: BTreeMap<ConnId, Arc<Member>>,
+    /// The answers whose end their askers know of, though it is not stored.
+    told: Vec<RunId>,
 }
 
 #[derive(Default)]
@@ -294,7 +296,9 @@ impl Host {
         let mut room = Room::open(id.clone(), members.into_iter().map(as_kept), &mut self.store)?;
         let mut outputs = Vec::new();
         let cx = Context { now: self.now, entropy: self.rng.next(), policy: &self.policy };
-        room.handle(cx, RoomInput::Awoken, &mut self.store, &mut outputs)?;
+        let told = std::mem::take(&mut slot.told);
+        self.pending.told.extend(told.iter().map(|run| (id.clone(), *run)));
+        room.handle(cx, RoomInput::Awoken { told }, &mut self.store, &mut outputs)?;
         slot.room = Some(room);
         self.hold_of_room(id, outputs);
         Ok(())

@@ -194,7 +194,7 @@ impl Chat {
     /// The gateway has no use for this link unless the room still owes its client something.
     fn let_go(self: &Rc<Self>, seat: &Seat) {
         if self.room.borrow().is_none() {
-            self.tell(RoomInput::Awoken);
+            self.tell(RoomInput::Awoken { told: Vec::new() });
         }
         let is_asking = self.questions.borrow().iter().any(|(from, _)| from.conn == seat.conn);
         let owes = self.room.borrow().as_ref().is_none_or(|room| room.owes(seat.conn));
@@ -289,7 +289,7 @@ impl Chat {
     fn part(self: &Rc<Self>, seat: &Rc<Seat>, how: Farewell) {
         if self.room.borrow().is_none() {
             // While the seat is still there, or the room that wakes for this would not know who goes.
-            self.tell(RoomInput::Awoken);
+            self.tell(RoomInput::Awoken { told: Vec::new() });
         }
         if self.seats.remove(seat.conn) {
             self.doors.close(seat.conn);
@@ -309,7 +309,7 @@ impl Chat {
     /// Whether people are in charge, so that no AI may be heard.
     fn has_live_agent(self: &Rc<Self>) -> bool {
         if self.room.borrow().is_none() {
-            self.tell(RoomInput::Awoken);
+            self.tell(RoomInput::Awoken { told: Vec::new() });
         }
         self.room.borrow().as_ref().is_some_and(Room::has_live_agent)
     }
@@ -349,7 +349,7 @@ impl Chat {
                 None => {
                     store::open(sql)?;
                     let mut room = Room::open(id.clone(), members, sql)?;
-                    room.handle(cx, RoomInput::Awoken, sql, &mut outputs)?;
+                    room.handle(cx, RoomInput::Awoken { told: Vec::new() }, sql, &mut outputs)?;
                     room
                 }
             };
@@ -423,7 +423,7 @@ impl Chat {
             | RoomInput::Model { .. }
             | RoomInput::Disconnected { .. }
             | RoomInput::Alarm
-            | RoomInput::Awoken => {}
+            | RoomInput::Awoken { .. } => {}
         }
     }
 

@@ -16,8 +16,8 @@ use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
 use crate::protocol::command::{Ask, DEFAULT_ROLE};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::{AiResponse, AiStreamComplete, Answer, Event};
-use crate::store::SqlError;
 use crate::store::conversations::{self, Asked, Unfinished};
+use crate::store::{Sql, SqlError};
 use crate::time::UnixMs;
 use crate::{Caller, Output};
 
@@ -60,6 +60,8 @@ struct End {
     reason: FinishReason,
     code: Option<ErrorCode>,
 }
+
+const INTERRUPTED: End = End { reason: FinishReason::Interrupted, code: None };
 
 impl Question {
     fn into_run(self, context_length: usize) -> Run {
@@ -108,6 +110,27 @@ impl Conversation {
 }
 
 impl Run {
+    fn from_row(Unfinished { row, provider, model, asked }: Unfinished) -> Self {
+        Self {
+            id: RunId(asked.run),
+            row,
+            from: Caller { conn: ConnId(asked.conn), socket: asked.socket, reply_to: asked.reply_to },
+            streamed: asked.streamed,
+            route: Route {
+                provider: Provider::parse(&provider).unwrap_or(Provider::Demo),
+                model: model.into(),
+            },
+            room: asked.room,
+            context_length: 0,
+            fallback: context::FALLBACK.into(),
+            text: String::new(),
+            told: 0,
+            next_index: 0,
+            told_at: UnixMs(0),
+            usage: Usage::default(),
+        }
+    }
+
     /// Whether anyone hears the chunks.
     fn is_told(&self) -> bool {
         self.streamed || self.room.is_some()
@@ -118,6 +141,11 @@ impl Run {
         if self.streamed {
             turn.reply(&self.from, event.clone());
         }
+        self.publish(turn, event);
+    }
+
+    /// To the members of the room that it is published in, save whoever has heard it as the asker.
+    fn publish(&self, turn: &mut Turn<'_>, event: Event) {
         if let Some(room) = &self.room {
             let except = self.streamed.then_some(self.from.conn);
             turn.mention(room.clone(), RoomInput::Overheard { event, except });
@@ -126,32 +154,48 @@ impl Run {
 
     /// The terminal event, for all who listen, and the answer for the room that it is published in.
     fn tell_end(self, turn: &mut Turn<'_>, conversation_id: RoomId, end: End) -> Result<(), SqlError> {
+        let complete = self.complete(conversation_id, end, turn.cx.now);
+        turn.reply(&self.from, self.answer(&complete));
+        self.publish_end(turn, complete)
+    }
+
+    fn complete(&self, conversation_id: RoomId, end: End, now: UnixMs) -> AiStreamComplete {
         let failed = end.code.is_some();
         let answer = Answer {
             model: self.route.model.as_ref().into(),
             provider: self.route.provider,
-            conversation_id: conversation_id.clone(),
+            conversation_id,
             context_length: self.context_length,
             usage: self.usage,
             finish_reason: end.reason,
-            timestamp: turn.cx.now,
+            timestamp: now,
             error: failed,
             code: end.code,
             fallback: (failed && !self.text.is_empty()).then(|| self.fallback.clone()),
         };
-        let shown: Box<str> = match self.text.is_empty() && failed {
+        let full_response = match self.text.is_empty() && failed {
             true => self.fallback.clone(),
             false => self.text.as_str().into(),
         };
-        let complete = AiStreamComplete { full_response: shown.clone(), room_id: self.room.clone(), answer };
-        if !self.streamed {
-            let response = AiResponse { message: shown.clone(), answer: complete.answer.clone() };
-            turn.reply(&self.from, Event::AiResponse(Box::new(response)));
+        AiStreamComplete { full_response, room_id: self.room.clone(), answer }
+    }
+
+    /// What its asker is waiting for.
+    fn answer(&self, complete: &AiStreamComplete) -> Event {
+        if self.streamed {
+            return Event::AiStreamComplete(Box::new(complete.clone()));
         }
-        self.tell(turn, Event::AiStreamComplete(Box::new(complete)));
-        match self.room.filter(|_| !shown.is_empty()) {
-            Some(room) => turn.post(room, said_by_ai(conversation_id, self.id, shown)),
-            None => Ok(()),
+        let message = complete.full_response.clone();
+        Event::AiResponse(Box::new(AiResponse { message, answer: complete.answer.clone() }))
+    }
+
+    fn publish_end(self, turn: &mut Turn<'_>, complete: AiStreamComplete) -> Result<(), SqlError> {
+        let Some(room) = self.room.clone() else { return Ok(()) };
+        let (conversation, shown) = (complete.answer.conversation_id.clone(), complete.full_response.clone());
+        self.publish(turn, Event::AiStreamComplete(Box::new(complete)));
+        match shown.is_empty() {
+            true => Ok(()),
+            false => turn.post(room, said_by_ai(conversation, self.id, shown)),
         }
     }
 }
@@ -207,33 +251,37 @@ impl Room {
         Ok((id, row))
     }
 
-    /// The answers that a process now gone was writing or had promised end here, so that nobody waits for ever.
-    pub(super) fn interrupt_unfinished(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
-        let Some(stored) = self.stored.clone() else { return Ok(()) };
-        for Unfinished { row, provider, model, asked } in conversations::unfinished(turn.sql, stored.row)? {
-            let end = End { reason: FinishReason::Interrupted, code: None };
-            conversations::end_run(turn.sql, row, end.reason, Usage::default(), turn.cx.now)?;
-            let run = Run {
-                id: RunId(asked.run),
-                row,
-                from: Caller { conn: ConnId(asked.conn), socket: asked.socket, reply_to: asked.reply_to },
-                streamed: asked.streamed,
-                route: Route {
-                    provider: Provider::parse(&provider).unwrap_or(Provider::Demo),
-                    model: model.into(),
-                },
-                room: asked.room,
-                context_length: 0,
-                fallback: context::FALLBACK.into(),
-                text: String::new(),
-                told: 0,
-                next_index: 0,
-                told_at: UnixMs(0),
-                usage: Usage::default(),
-            };
-            run.tell_end(turn, self.id.clone(), end)?;
+    /// The answers that a memory now gone was writing or had promised end here, so that nobody waits for ever. Askers
+    /// who were `told` so when it could not be stored are not told again.
+    pub(super) fn interrupt_unfinished(
+        &mut self,
+        turn: &mut Turn<'_>,
+        told: &[RunId],
+    ) -> Result<(), SqlError> {
+        for run in self.unfinished(turn.sql)? {
+            conversations::end_run(turn.sql, run.row, INTERRUPTED.reason, Usage::default(), turn.cx.now)?;
+            let complete = run.complete(self.id.clone(), INTERRUPTED, turn.cx.now);
+            if !told.contains(&run.id) {
+                turn.reply(&run.from, run.answer(&complete));
+            }
+            run.publish_end(turn, complete)?;
         }
         Ok(())
+    }
+
+    /// After a commit that failed: what is to be told to those who wait for an answer of this room, though it cannot be
+    /// stored yet that they were. The host tells [`RoomInput::Awoken`] of them when it can.
+    pub fn owed(&self, sql: &mut dyn Sql, now: UnixMs) -> Result<Vec<(RunId, Output)>, SqlError> {
+        let reply = |run: Run| {
+            let event = run.answer(&run.complete(self.id.clone(), INTERRUPTED, now));
+            (run.id, Output::Reply { to: run.from.conn, reply_to: run.from.reply_to, event })
+        };
+        Ok(self.unfinished(sql)?.into_iter().map(reply).collect())
+    }
+
+    fn unfinished(&self, sql: &mut dyn Sql) -> Result<Vec<Run>, SqlError> {
+        let rows = self.stored.as_ref().map(|stored| conversations::unfinished(sql, stored.row));
+        Ok(rows.transpose()?.unwrap_or_default().into_iter().map(Run::from_row).collect())
     }
 
     /// Remembers the question, then asks the model with what is remembered.

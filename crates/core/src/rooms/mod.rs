@@ -75,8 +75,11 @@ pub enum RoomInput {
     /// Something that was to happen by now.
     Alarm,
     /// The room's memory is new: it was lost with its process, its object or a failed commit, or there was none yet.
-    /// To be handled first of all after [`Room::open`]: answers that an earlier memory was writing end here.
-    Awoken,
+    /// To be handled first of all after [`Room::open`]: answers that an earlier memory was writing end here. The askers
+    /// of those that were `told` have heard of it ([`Room::owed`]).
+    Awoken {
+        told: Vec<RunId>,
+    },
 }
 
 /// How a connection ended.
@@ -248,7 +251,7 @@ impl Room {
                 self.armed = None;
                 self.expire(&mut turn)?;
             }
-            RoomInput::Awoken => self.interrupt_unfinished(&mut turn)?,
+            RoomInput::Awoken { told } => self.interrupt_unfinished(&mut turn, &told)?,
         }
         self.arm(&mut turn);
         Ok(())

@@ -481,13 +481,13 @@ fn answers_that_an_eviction_cut_end_once() {
     world.seen();
 
     world.reopen();
-    world.input(RoomInput::Awoken);
+    world.input(RoomInput::Awoken { told: Vec::new() });
     let ends = world.seen();
     assert_eq!(ends.matches("interrupted").count(), 2, "{ends}");
     world.says(run, "lo");
     world.finishes(run);
     world.reopen();
-    world.input(RoomInput::Awoken);
+    world.input(RoomInput::Awoken { told: Vec::new() });
     assert_eq!(world.seen(), "");
 }
 

@@ -33,9 +33,11 @@ use weeziq_core::{Context, Policy};
 
 use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
+use crate::check;
 use crate::domains::Domains;
 use crate::settings::Durability;
 use crate::store::{Store, log_path};
+use crate::websocket::frame::CloseCode;
 use conn::{Conn, Link, Socket, State};
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
@@ -72,6 +74,8 @@ pub(crate) struct Shard {
     closing: Vec<ConnId>,
     /// Sockets that had more to say than one turn takes.
     ready: Vec<usize>,
+    /// Whether the inbox had.
+    has_mail: bool,
     tick_at: UnixMs,
     ticks: usize,
 
@@ -99,13 +103,17 @@ pub(crate) struct Shard {
     stopping: Option<UnixMs>,
     has_drained: bool,
     rounds_after_drain: u32,
+    /// Since the last commit that kept something, one has failed.
+    is_failing: bool,
+    is_ending_turn: bool,
     /// When a failing store may be complained of again.
     complain_at: UnixMs,
 }
 
 const WAKER: Token = Token(usize::MAX);
 const EVENTS_PER_TURN: usize = 1024;
-const MESSAGES_PER_TURN: usize = 1024;
+/// So many newcomers, among others, have their turn before those who are here have theirs again.
+const MESSAGES_PER_TURN: usize = 256;
 /// One read; also what one connection may bring in a turn before the others have theirs.
 const READ_BYTES: usize = 64 * 1024;
 const TICK_MS: i64 = 1_000;
@@ -124,6 +132,7 @@ pub(crate) struct Foundation {
 impl Foundation {
     pub(crate) fn lay(database: PathBuf) -> Result<Self, String> {
         let shown = database.display().to_string();
+        check::at_start(&database)?;
         let poll = Poll::new().map_err(|error| format!("epoll is not available: {error}"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| format!("no waker: {error}"))?;
         let (mailbox, inbox) = Mailbox::new(waker);
@@ -162,6 +171,7 @@ impl Shard {
             observers: BTreeSet::new(),
             closing: Vec::new(),
             ready: Vec::new(),
+            has_mail: false,
             tick_at: now.plus(TICK_MS),
             ticks: 0,
             rooms: Slab::new(),
@@ -182,6 +192,8 @@ impl Shard {
             stopping: None,
             has_drained: false,
             rounds_after_drain: 0,
+            is_failing: false,
+            is_ending_turn: false,
             complain_at: now,
         };
         shard.wake_present_domains()?;
@@ -221,10 +233,7 @@ impl Shard {
                 self.ready.push(slot);
             }
         }
-        while self.inbox.take(MESSAGES_PER_TURN, messages) {
-            messages.drain(..).for_each(|message| self.take_message(message));
-            self.end_turn();
-        }
+        self.has_mail = self.inbox.take(MESSAGES_PER_TURN, messages);
         messages.drain(..).for_each(|message| self.take_message(message));
         self.fire_timers();
         if self.now >= self.tick_at {
@@ -235,8 +244,12 @@ impl Shard {
 
     /// Commits, releases, delivers; again while what is released brings new inputs.
     fn end_turn(&mut self) {
+        self.is_ending_turn = true;
         loop {
-            match self.gate.pass(&mut self.store) {
+            let wrote = self.store.wrote();
+            let passed = self.gate.pass(&mut self.store);
+            self.is_failing &= !wrote || matches!(passed, Ok(Passed::Waiting));
+            match passed {
                 Ok(Passed::Released(outputs)) => {
                     self.pending.clear();
                     outputs.into_iter().for_each(|held| self.carry_out(held));
@@ -247,6 +260,7 @@ impl Shard {
             }
             self.flush();
             if self.gate.open.is_empty() || self.gate.is_syncing() {
+                self.is_ending_turn = false;
                 return;
             }
         }
@@ -290,7 +304,7 @@ impl Shard {
 
     /// How long nothing can be due.
     fn patience(&self) -> Duration {
-        if !self.ready.is_empty() {
+        if self.has_mail || !self.ready.is_empty() {
             return Duration::ZERO;
         }
         if self.stopping.is_some() {
@@ -380,18 +394,15 @@ impl Shard {
         if has_released && !std::mem::replace(&mut self.has_drained, true) {
             self.shards.has_drained();
         }
-        self.rounds_after_drain += u32::from(self.shards.all_drained());
+        self.rounds_after_drain += u32::from(self.shards.all_drained() && !self.has_mail);
         if self.rounds_after_drain < ROUNDS_AFTER_DRAIN && self.now < until {
             return false;
         }
         for slot in 0..self.conns.capacity() {
             match self.conns.get_mut(slot).map(|conn| &mut conn.link) {
                 Some(Link::Socket(socket)) if socket.state == State::Open => {
-                    self.close_socket(
-                        slot,
-                        crate::websocket::frame::CloseCode::GOING_AWAY,
-                        "restarting; reconnect",
-                    );
+                    let reason = self.come_back();
+                    self.close_socket(slot, CloseCode::GOING_AWAY, &reason);
                 }
                 Some(Link::Request(_)) => self.drop_conn(slot),
                 _ => {}
@@ -399,6 +410,14 @@ impl Shard {
         }
         self.flush();
         self.conns.is_empty() || self.now >= until
+    }
+
+    /// When to be back, spread so that the next process is not met by all at once.
+    fn come_back(&mut self) -> String {
+        let all = self.conns.len() * self.shards.count();
+        let spread_ms = (all as u64 * 1_000 / RETURNS_PER_SECOND).max(RETURN_WITHIN_MS_MIN);
+        let (_, entropy) = self.context();
+        format!("restarting; retryAfterMs={}", entropy % spread_ms)
     }
 
     /// The slot of a connection, if it is ours and still the same.
@@ -423,6 +442,9 @@ impl Shard {
 /// What one shard has released may still travel to another, and cause something there: so many looks into the mailbox
 /// before the goodbyes.
 const ROUNDS_AFTER_DRAIN: u32 = 4;
+/// A handshake, a join and what was missed: what one core does of these without making the others wait.
+const RETURNS_PER_SECOND: u64 = 5_000;
+const RETURN_WITHIN_MS_MIN: u64 = 500;
 const STOPPING_PATIENCE: Duration = Duration::from_millis(5);
 /// A keep-alive sweep takes so many ticks.
 const SWEEP_TICKS: usize = 5;

@@ -29,6 +29,8 @@ pub(super) struct RoomSlot {
     is_idling: bool,
     /// Its last commit failed, and a timer will look at it again.
     has_failed: bool,
+    /// The answers whose end their askers know of, though it is not stored.
+    told: Vec<RunId>,
 }
 
 pub(super) struct DomainSlot {
@@ -73,6 +75,8 @@ pub(super) struct Pending {
     callers: Vec<Caller>,
     rooms: Vec<usize>,
     domains: Vec<usize>,
+    /// What rooms were opened with the knowledge of.
+    told: Vec<(usize, RunId)>,
     farewells: Vec<Parting>,
     /// Partings of transactions that failed, until storage works again.
     retried: Vec<Parting>,
@@ -94,6 +98,7 @@ impl Pending {
         self.callers.clear();
         self.rooms.clear();
         self.domains.clear();
+        self.told.clear();
         self.farewells.clear();
     }
 }
@@ -136,6 +141,14 @@ impl Shard {
                 self.relays.clear();
                 self.fail(&error);
             }
+        }
+        self.isolate();
+    }
+
+    /// While storage fails, each input has a transaction of its own, so that what can be done is done: reading, mostly.
+    fn isolate(&mut self) {
+        if self.is_failing && !self.is_ending_turn {
+            self.end_turn();
         }
     }
 
@@ -223,6 +236,7 @@ impl Shard {
             audience: Audience::default(),
             is_idling: true,
             has_failed: false,
+            told: Vec::new(),
         });
         let generation = self.next_generation;
         self.idle.push_back((self.now.plus(IDLE_MS), Timer::Room { slot, generation }));
@@ -257,7 +271,9 @@ impl Shard {
         let mut outputs = Vec::new();
         let mut room = Room::open(room_slot.id.clone(), members, &mut self.store)?;
         let cx = context_of(&self.environment.policy, moment);
-        room.handle(cx, RoomInput::Awoken, &mut self.store, &mut outputs)?;
+        let told = std::mem::take(&mut room_slot.told);
+        self.pending.told.extend(told.iter().map(|run| (slot, *run)));
+        room.handle(cx, RoomInput::Awoken { told }, &mut self.store, &mut outputs)?;
         room_slot.room = Some(room);
         self.hold(slot, outputs);
         Ok(())
@@ -286,6 +302,7 @@ impl Shard {
         if let Err(error) = self.handle_visitors(slot, input) {
             self.fail(&error);
         }
+        self.isolate();
     }
 
     fn handle_visitors(&mut self, slot: usize, input: VisitorsInput) -> Result<(), SqlError> {
@@ -436,11 +453,18 @@ impl Shard {
             self.complain_at = self.now.plus(COMPLAIN_EVERY_MS);
             tracing::error!(%error, "storage failed; what was under way is taken back and its senders are told");
         }
+        self.is_failing = true;
         self.store.rollback();
         self.gate.open.retain(|held| matches!(held, Held::Said { source: Source::Host, .. }));
         let pending = std::mem::take(&mut self.pending);
         let again = self.now.plus(AFTER_FAILURE_MS);
-        for slot in pending.rooms {
+        for (slot, run) in pending.told {
+            self.rooms.get_mut(slot).into_iter().for_each(|room| room.told.push(run));
+        }
+        let mut rooms = pending.rooms;
+        rooms.sort_unstable();
+        rooms.dedup();
+        for slot in rooms {
             let Some(room) = self.rooms.get_mut(slot) else { continue };
             room.room = None;
             if !std::mem::replace(&mut room.has_failed, true) {
@@ -449,6 +473,7 @@ impl Shard {
             for (_, (_, task)) in self.runs.extract_if(|_, (writes, _)| *writes == room.id) {
                 task.abort();
             }
+            self.tell_owed(slot);
         }
         for slot in pending.domains {
             if let Some(domain) = self.domains.get_mut(slot) {
@@ -466,6 +491,21 @@ impl Shard {
         }
         self.pending.retried = pending.retried;
         self.pending.retried.extend(pending.farewells);
+    }
+
+    /// Whoever waits for an answer hears now that it will not come, and not when storage works again.
+    fn tell_owed(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let opened = Room::open(room.id.clone(), [], &mut self.store);
+        // Where not even reading works they have to wait.
+        let owed = opened.and_then(|opened| opened.owed(&mut self.store, now)).unwrap_or_default();
+        for (run, output) in owed {
+            if !room.told.contains(&run) {
+                room.told.push(run);
+                self.gate.open.push(Held::Said { source: Source::Host, output });
+            }
+        }
     }
 
     /// A connection that is gone stays gone, even if that could not be handled when it went.
@@ -487,9 +527,8 @@ impl Shard {
 impl Shard {
     /// Whether a connection has joined again since it left.
     fn is_back(&self, room: &RoomId, conn: ConnId, left_at: UnixMs) -> bool {
-        let audience = self.room_slots.get(room).and_then(|slot| self.rooms.get(*slot));
-        let seat = audience.and_then(|room| room.audience.seats.iter().find(|seat| seat.conn == conn));
-        seat.is_some_and(|seat| seat.member.since > left_at)
+        let slot = self.room_slots.get(room).and_then(|slot| self.rooms.get(*slot));
+        slot.and_then(|slot| slot.audience.member(conn)).is_some_and(|member| member.since > left_at)
     }
 }
 

@@ -3,12 +3,13 @@
 use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
+use weeziq_core::rooms::Room;
 use weeziq_core::store::conversations::interrupt_unfinished;
 use weeziq_core::store::{SqlError, visitors};
 use weeziq_core::visitors::VisitorsInput;
 
 use super::{Effect, Flavour, Host, Place};
-use crate::gate::{Gate, Pending, Source};
+use crate::gate::{Gate, Held, Pending, Source};
 
 /// A room that lost what it was doing is looked at again by then.
 const WAKE_AFTER_LOSS_MS: i64 = 1_000;
@@ -24,11 +25,20 @@ impl Host {
         self.store.rollback();
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);
-        for id in pending.rooms {
+        for (id, run) in pending.told {
+            self.rooms.entry(id).or_default().told.push(run);
+        }
+        let mut rooms = pending.rooms;
+        rooms.sort();
+        rooms.dedup();
+        for id in rooms {
             if let Some(slot) = self.rooms.get_mut(&id) {
                 slot.room = None;
             }
             self.runs.retain(|_, writes| *writes != id);
+            if self.flavour != Flavour::Objects {
+                self.tell_owed(&id);
+            }
             self.wake(Place::Room(id), self.now.plus(WAKE_AFTER_LOSS_MS));
         }
         for id in pending.domains {
@@ -41,6 +51,19 @@ impl Host {
         self.pending.retried = pending.retried;
         self.pending.retried.extend(pending.partings);
         self.pending.is_outbox_due = true;
+    }
+
+    /// A process tells those who wait for an answer at once, and its rooms of that later.
+    fn tell_owed(&mut self, id: &RoomId) {
+        let opened = Room::open(id.clone(), [], &mut self.store);
+        let owed = opened.and_then(|room| room.owed(&mut self.store, self.now)).unwrap_or_default();
+        for (run, output) in owed {
+            let told = &mut self.rooms.entry(id.clone()).or_default().told;
+            if !told.contains(&run) {
+                told.push(run);
+                self.gate.open.push(Held { source: Source::Host, output });
+            }
+        }
     }
 
     /// The memory of some objects goes, their connections and rows stay.

@@ -1,0 +1,86 @@
+//! Whether the embedded databases are whole: looked at before anything is built on them, because a damaged one that is
+//! written to loses more.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::store::DataDir;
+
+/// A larger file is not read to its end at each start; `weeziq check` does. Reading takes about a second a gigabyte.
+const AT_START_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Whoever waits for more than that wants to know for what.
+const WORTH_TELLING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Before a shard or the settings are opened. The error is a sentence for the operator, with ways out.
+pub(crate) fn at_start(database: &Path) -> Result<(), String> {
+    let bytes = std::fs::metadata(database).map_or(0, |file| file.len());
+    let file = database.display();
+    if bytes > AT_START_BYTES_MAX {
+        tracing::info!(%file, bytes, "too large to be checked whole at each start; `weeziq check` does that");
+        return look(database, "PRAGMA schema_version");
+    }
+    if bytes > WORTH_TELLING_BYTES {
+        tracing::info!(%file, bytes, "checking the database");
+    }
+    look(database, "PRAGMA quick_check(1)")
+}
+
+/// All that a folder holds, to the last row and index. What it found, a line a file.
+pub(crate) fn all(data_dir: &Path) -> Result<String, String> {
+    if !data_dir.exists() {
+        return Err(format!("DATA_DIR {} does not exist; there is nothing to check", data_dir.display()));
+    }
+    let data = DataDir::open(data_dir)?;
+    let mut databases: Vec<PathBuf> = data.databases()?;
+    databases.retain(|database| database.exists());
+    let mut damaged = Vec::new();
+    let mut report = String::new();
+    for database in databases {
+        match look(&database, "PRAGMA integrity_check(10)") {
+            Ok(()) => report.push_str(&format!("{}: whole\n", database.display())),
+            Err(why) => damaged.push(why),
+        }
+    }
+    if damaged.is_empty() { Ok(report) } else { Err(format!("{report}{}", damaged.join("\n"))) }
+}
+
+fn look(database: &Path, pragma: &str) -> Result<(), String> {
+    if !database.exists() {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags(database, flags).and_then(|db| {
+        // Closing must not write what waits in the log into a database that may be damaged.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        let mut statement = db.prepare(pragma)?;
+        let rows =
+            statement.query_map([], |row| row.get_ref(0)?.as_str().map(str::to_owned).or(Ok("ok".into())))?;
+        rows.collect::<rusqlite::Result<Vec<String>>>()
+    });
+    match found {
+        Ok(rows) if rows.iter().all(|row| row == "ok") => Ok(()),
+        Ok(rows) => Err(damaged(database, &rows.join("; "))),
+        Err(error) => Err(match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                damaged(database, &error.to_string())
+            }
+            _ => format!(
+                "{} cannot be read: {error}; check its owner, its permissions and the disk",
+                database.display()
+            ),
+        }),
+    }
+}
+
+fn damaged(database: &Path, how: &str) -> String {
+    let file = database.display();
+    format!(
+        "{file} is damaged and was not touched: {how}\n\
+         Keep a copy of the whole folder first. Then one of these:\n\
+         - put back a backup of {file}, and remove {file}-wal and {file}-shm;\n\
+         - save what can be read: sqlite3 {file} .recover | sqlite3 recovered.db, and put recovered.db in its place;\n\
+         - move {file}, {file}-wal and {file}-shm away, to begin without what was in them."
+    )
+}

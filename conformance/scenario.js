@@ -19,14 +19,15 @@ export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER
  * One host for the scenarios of a file or of a `describe`.
  * @param {Settings | (() => Settings | Promise<Settings>)} [env] settings on top of {@link UNLIMITED}; a function is asked
  *   just before the start, for what is known only then (the port of a mock)
- * @param {{needs?: Capability}} [options] for all of its scenarios; a host that lacks it is not even started
+ * @param {{needs?: Capability, storageBytes?: number}} [options] for all of its scenarios; a host that lacks what they need is
+ *   not even started
  */
-export function suite(env = {}, { needs: allNeed } = {}) {
+export function suite(env = {}, { needs: allNeed, storageBytes } = {}) {
   const host = createHost();
   const lacking = allNeed && lacks(allNeed);
   before(async () => {
     if (lacking) return;
-    await host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }, { evictable: allNeed === "eviction", panics: allNeed === "panics" });
+    await host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }, { evictable: allNeed === "eviction", panics: allNeed === "panics", storageBytes });
   });
   after(() => host.dispose());
 
@@ -54,7 +55,8 @@ export function suite(env = {}, { needs: allNeed } = {}) {
 
 /** Why a test is skipped, or false if the host under test has what it needs. @param {Capability} capability */
 export function lacks(capability) {
-  return createHost().capabilities[capability] ? false : `this host has no ${capability}`;
+  const has = createHost().capabilities[capability];
+  return typeof has === "string" ? has : has ? false : `this host has no ${capability}`;
 }
 
 /** What a scenario is played with. */

@@ -2,8 +2,8 @@
  * Chooses the host under test. A host is where the same wire is served from; the tests know it only by this interface.
  *
  * @typedef {object} Host
- * @property {(env?: Record<string, string | undefined>, options?: {evictable?: boolean, panics?: boolean}) => Promise<void>} start  a fresh
- *   instance with empty storage; resolves once it is ready to serve. `evictable`, if `evict` will be called; `panics`, with the routes that panic
+ * @property {(env?: Record<string, string | undefined>, options?: StartOptions) => Promise<void>} start  a fresh
+ *   instance with empty storage; resolves once it is ready to serve
  * @property {() => Promise<import("./child.js").Exit>} stop  the orderly way; keeps the storage
  * @property {() => Promise<void>} kill9  death without notice; keeps the storage
  * @property {(env?: Record<string, string | undefined>) => Promise<void>} restart  starts again on the same storage (after
@@ -16,18 +16,31 @@
  * @property {Capabilities} capabilities
  *
  * @property {(signal: NodeJS.Signals) => Promise<import("./child.js").Exit>} [signal]  with `process`
- * @property {(env: Record<string, string>) => Promise<import("./child.js").Exit & {output: string}>} [runToExit]  with
- *   `process`: a start that must fail; rejects if it still runs after a guard time (and kills it)
+ * @property {(env: Record<string, string>, entering?: string[]) => Promise<import("./child.js").Exit & {output: string}>} [runToExit]  with
+ *   `process`: a start that must fail, run by the command `entering` if that is given; rejects if it still runs after a guard
+ *   time (and kills it)
  * @property {(kind: "room" | "domain", name: string) => Promise<void>} [evict]  with `eviction`: takes what serves that room or
  *   domain out of memory, its sockets kept open. Waits until it has nothing under way; rejects if it was not in memory
+ * @property {() => number} [memoryBytesPeak]  with `memory`: the most that its process has held since its start
+ * @property {() => Promise<void>} [fillStorage]  with `smallStorage`, started with `storageBytes`: leaves no room for another byte
+ * @property {() => Promise<void>} [freeStorage]  the same, undone
  * @property {() => Promise<void>} [evictAll]  with `eviction`: the same with all that are in memory, for what the wire gives
  *   no address (a conversation, a counter)
  *
- * @typedef {object} Capabilities  what a host may leave out; a test that needs one says so
+ * @typedef {object} StartOptions
+ * @property {boolean} [evictable]  `evict` will be called
+ * @property {boolean} [panics]  with the routes that panic
+ * @property {number} [storageBytes]  its storage has so many bytes and can be filled
+ *
+ * @typedef {object} Capabilities  what a host may leave out; a test that needs one says so. A sentence instead of `false` says
+ *   why it is missing here
  * @property {boolean} process  has exit codes, signals and a port of its own, closes its clients when stopped, and refuses to
  *   start with a bad setting
  * @property {boolean} heartbeats  pings by itself every 25 s and drops a peer that is silent for 60 s
  * @property {boolean} backpressure  sees that a member does not read, and parts with it
+ * @property {boolean} deadlines  parts by itself with who begins a request and does not end it
+ * @property {boolean} memory  is one process whose memory can be read
+ * @property {boolean | string} smallStorage  can be had with little storage, which is then filled
  * @property {boolean} framing  reads the frames itself, and so can close who breaks the protocol (1002, 1007)
  * @property {boolean} ownLog  nobody else writes into its log: one JSON object a line in production
  * @property {boolean} shards  spreads its rooms over as many parts as `SHARDS` says

@@ -1,10 +1,11 @@
 /** The native host: the `weeziq` binary on a free port of 127.0.0.1 with a data directory of its own. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { exitOf, isReady, spawnGroup, untilReady, within } from "./child.js";
+import { Volume, whyNoVolume } from "./volume.js";
 
 const READY_MS_MAX = 20_000;
 const EXIT_MS_MAX = 20_000;
@@ -17,7 +18,23 @@ export function create() {
 /** @typedef {import("./child.js").Exit} Exit */
 
 class NativeHost {
-  capabilities = { process: true, heartbeats: true, backpressure: true, framing: true, ownLog: true, shards: true, eviction: false, files: false, panics: false };
+  capabilities = {
+    process: true,
+    heartbeats: true,
+    backpressure: true,
+    deadlines: true,
+    framing: true,
+    ownLog: true,
+    shards: true,
+    eviction: false,
+    files: false,
+    panics: false,
+    memory: existsSync("/proc/self/status"),
+    // Asked only where a test asks.
+    get smallStorage() {
+      return whyNoVolume() ?? true;
+    },
+  };
   baseUrl = "";
   wsUrl = "";
   /** @type {string | null} */
@@ -28,10 +45,13 @@ class NativeHost {
   #child = null;
   /** @type {Promise<Exit> | null} */
   #exited = null;
+  /** Where the storage is, if it is a small one. @type {Volume | null} */
+  #volume = null;
 
-  async start(env = {}) {
+  async start(env = {}, { storageBytes } = {}) {
     await this.dispose();
     this.dataDir = await mkdtemp(join(tmpdir(), "weeziq-conformance-"));
+    if (storageBytes) this.#volume = await Volume.mount(this.dataDir, storageBytes);
     await this.restart(env);
   }
 
@@ -39,7 +59,7 @@ class NativeHost {
     if (this.#child) throw new Error("restart: the host still runs; stop or kill it first");
     this.#env = env;
     const from = this.#log.length;
-    this.#child = spawnBinary({ DATA_DIR: this.dataDir, ...env }, (text) => (this.#log += text));
+    this.#child = spawnBinary({ DATA_DIR: this.dataDir, ...env }, (text) => (this.#log += text), this.#volume?.entering);
     this.#exited = exitOf(this.#child);
     // An exit is looked at only where someone waits for it; unwatched it must not become an unhandled rejection.
     this.#exited.catch(() => {});
@@ -75,6 +95,8 @@ class NativeHost {
 
   async dispose() {
     await this.kill9();
+    await this.#volume?.unmount();
+    this.#volume = null;
     if (this.dataDir) await rm(this.dataDir, { recursive: true, force: true });
     this.dataDir = null;
   }
@@ -83,21 +105,34 @@ class NativeHost {
     return this.#log;
   }
 
-  async runToExit(env) {
+  memoryBytesPeak() {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
+    return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)[1]) * 1024;
+  }
+
+  async fillStorage() {
+    await this.#volume.fill();
+  }
+
+  async freeStorage() {
+    await this.#volume.free();
+  }
+
+  async runToExit(env, entering) {
     let output = "";
-    const child = spawnBinary(env, (text) => (output += text));
-    try {
-      const exit = await within(EXIT_MS_MAX, exitOf(child), "the start was expected to fail, yet it runs");
-      return { ...exit, output };
-    } catch (error) {
-      child.kill("SIGKILL");
-      throw new Error(`${error.message}; it wrote:\n${output}`);
-    }
+    const child = spawnBinary(env, (text) => (output += text), entering);
+    const exited = exitOf(child);
+    const url = await untilReady({ exited, log: () => output, msMax: EXIT_MS_MAX }, () => servingUrl(output, Object.values(env))).catch(() => null);
+    if (child.exitCode !== null || child.signalCode !== null) return { ...(await exited), output };
+    child.kill("SIGKILL");
+    throw new Error(`the start was expected to fail, yet it ${url ? `serves ${url}` : "runs"}; it wrote:\n${output}`);
   }
 }
 
-function spawnBinary(env, onOutput) {
-  return spawnGroup(binaryPath(), [], {
+/** @param {string[]} [entering] a command that runs it where it belongs */
+function spawnBinary(env, onOutput, entering = []) {
+  const [command, ...args] = [...entering, binaryPath()];
+  return spawnGroup(command, args, {
     // Started where no .env of the developer is found.
     cwd: tmpdir(),
     env: { ...inherited(), HOST: "127.0.0.1", PORT: "0", ...env },

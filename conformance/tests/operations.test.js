@@ -1,41 +1,19 @@
 /** What whoever runs the process relies on: starts that fail say why, a stop drains, logs are readable and discreet. */
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { after, describe, test } from "node:test";
-import { createHost } from "../hosts/index.js";
 import { get, post } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
 import { join, lacks, say, suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
+import { assertRefusesToStart, inTempDir } from "../starts.js";
 
 const skip = lacks("process");
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
-
-/** A start that fails: one sentence that names what is wrong, and no zero. */
-async function assertRefusesToStart(env, naming) {
-  const { code, output } = await createHost().runToExit(env);
-  assert.ok(code !== 0 && code !== null, `exit code ${code}; it wrote:\n${output}`);
-  assert.doesNotMatch(output, /panicked|RUST_BACKTRACE/);
-  const lines = output.trim().split("\n");
-  const sentence = lines.find((line) => line.includes(naming));
-  assert.ok(sentence, `a line should name ${naming}; it wrote:\n${output}`);
-  assert.ok(sentence.trim().split(/\s+/).length >= 4, `a sentence, not a code: ${sentence}`);
-  return output;
-}
-
-async function inTempDir(use) {
-  const dir = await mkdtemp(joinPath(tmpdir(), "weeziq-conformance-"));
-  try {
-    await use(dir);
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
-}
 
 describe("starts that must fail", { skip }, () => {
   const { host, scenario } = suite();

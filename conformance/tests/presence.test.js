@@ -88,3 +88,83 @@ scenario("who dies and is back within the grace was never away", async (s) => {
   await say(ann, room, "ann", "welcome back");
   assertShape(await back.next("new-message"), { message: "welcome back" });
 });
+
+scenario("who drops out again and again, and is back each time, is announced once", async (s) => {
+  const room = s.unique("room");
+  const ann = await s.member(room, "ann");
+  let bob = await s.member(room, "bob");
+  for (let n = 0; n < 5; n += 1) {
+    await bob.die();
+    bob = n % 2 ? await s.member(room, "bob") : await s.member(room, "bob", { epoch: bob.joined.epoch, lastSeq: 0 }, { query: `?roomId=${room}` });
+  }
+  const clock = await s.member(room, "dora");
+  await clock.die();
+  await ann.next({ type: "user-left", userId: "dora" }, EXPIRY_GUARD_MS);
+  await ann.fence(room);
+  const told = ann.frames.filter((f) => f.userId === "bob").map((f) => f.type);
+  assert.deepEqual(told, ["user-joined"]);
+  for (const list of ann.frames.filter((f) => f.type === "room-users").slice(1)) {
+    assert.ok(list.users.some((u) => u.userId === "bob"), `bob was never away: ${JSON.stringify(list)}`);
+  }
+});
+
+scenario("of two devices of one user each comes and goes by itself, and the user is listed until the last is gone", async (s) => {
+  const room = s.unique("room");
+  const ann = await s.member(room, "ann");
+  const [phone, laptop] = [await s.member(room, "bob"), await s.member(room, "bob")];
+  const [ofPhone, ofLaptop] = (await ann.take(2, { type: "user-joined", userId: "bob" })).map((f) => f.socketId);
+  assert.notEqual(ofPhone, ofLaptop);
+  await phone.die();
+  assertShape(await ann.next("user-left", EXPIRY_GUARD_MS), { userId: "bob", socketId: ofPhone });
+  await ann.fence(room);
+  assert.deepEqual((await lastList(s, room)).sort(), ["ann", "bob"]);
+  await say(ann, room, "ann", "still there?");
+  assertShape(await laptop.next("new-message"), { message: "still there?" });
+
+  // Both are dropped, one comes back: it takes the place of one of them, and the other is gone.
+  const again = await s.member(room, "bob");
+  await ann.next({ type: "user-joined", userId: "bob" });
+  for (const device of [laptop, again]) await device.die();
+  await s.member(room, "bob");
+  await ann.next({ type: "user-left", userId: "bob" }, EXPIRY_GUARD_MS);
+  const clock = await s.member(room, "dora");
+  await clock.die();
+  await ann.next({ type: "user-left", userId: "dora" }, EXPIRY_GUARD_MS);
+  ann.expectNone({ type: "user-left", userId: "bob" });
+  ann.expectNone({ type: "user-joined", userId: "bob" });
+  assert.deepEqual((await lastList(s, room)).sort(), ["ann", "bob"]);
+});
+
+/** Who is there, as somebody is told who just came (and is not counted). */
+async function lastList(s, room) {
+  const reader = await s.member(room, s.unique("reader"));
+  const { users } = reader.frames.findLast((f) => f.type === "room-users");
+  await reader.close();
+  return users.map((u) => u.userId).filter((userId) => !userId.startsWith("reader"));
+}
+
+scenario("over kill -9 nobody becomes a ghost, and nobody is announced twice", async (s) => {
+  const room = s.unique("room");
+  const [ann] = [await s.member(room, "ann"), await s.member(room, "bob")];
+  // Two are on their way out already: one of them will be back, one never.
+  const [dropped, lost] = [await s.member(room, "cid"), await s.member(room, "lost")];
+  for (const client of [dropped, lost]) await client.die();
+  await ann.fence(room);
+  await s.host.kill9();
+  await s.host.restart();
+
+  const back = await s.connect();
+  await join(back, room, "ann", { epoch: ann.joined.epoch, lastSeq: 0 });
+  for (const userId of ["bob", "cid"]) await s.member(room, userId);
+  await s.member(room, "never").then((client) => client.die());
+  // Whose grace began last is the clock.
+  assertShape(await back.next({ type: "user-left", userId: "never" }, EXPIRY_GUARD_MS), { roomId: room });
+  await back.next((f) => f.type === "room-users" && !f.users.some((u) => ["never", "lost"].includes(u.userId)), EXPIRY_GUARD_MS);
+  await back.fence(room);
+  assert.deepEqual((await lastList(s, room)).sort(), ["ann", "bob", "cid"]);
+  for (const userId of ["bob", "cid"]) {
+    const told = back.frames.filter((f) => f.userId === userId).map((f) => f.type);
+    assert.ok(["", "user-joined", "user-left,user-joined"].includes(told.join()), `of ${userId} was told ${told}`);
+  }
+  assert.ok(back.frames.filter((f) => f.type === "user-left" && f.userId === "lost").length <= 1);
+});

@@ -1,5 +1,6 @@
 /** Coming back: what was missed follows in order, or a fresh history where that is impossible. Nothing is stored twice. */
 import assert from "node:assert/strict";
+import { Follower, LOGGED } from "../follower.js";
 import { say, sayMany, suite } from "../scenario.js";
 import { absent, assertShape } from "../shape.js";
 
@@ -129,4 +130,99 @@ scenario("a clientMessageId belongs to its user and its room", async (s) => {
   const ofOther = await say(client, other, "ann", "and here", { clientMessageId: "c-1" });
   assert.deepEqual([first.seq, ofBob.seq, ofOther.seq], [1, 2, 1]);
   assert.ok([ofBob, ofOther].every((ack) => ack.duplicate === undefined));
+});
+
+scenario("from any place, all that may be missed is replayed as the same bytes, before and after kill -9", async (s) => {
+  const room = s.unique("room");
+  const [ann, bob] = [await s.member(room, "ann", { role: "agent" }), await s.member(room, "bob")];
+  const attachments = [{ url: "https://cdn.shop.example/ä b.png", name: "\"b\"\u2028.png", size: 1e15, type: "image/png" }];
+  const one = await say(ann, room, "ann", "ünïcode \u0007 \"quoted\" \\ 日本 \u2028 😀", { clientMessageId: "c-1", attachments });
+  await ann.ask({ type: "edit-message", roomId: room, messageId: one.id, message: "</script>\n\t" }, "message-sent");
+  for (const enabled of [true, false]) {
+    ann.send({ type: "toggle-live-agent", roomId: room, enabled });
+    await ann.next({ type: "live-agent-toggled", enabled });
+  }
+  await ann.ask({ type: "delete-message", roomId: room, messageId: one.id }, "message-sent");
+  const last = await say(bob, room, "bob", "bye");
+  await bob.next({ type: "new-message", seq: last.seq });
+  const live = bob.raw.filter((_, n) => LOGGED.includes(bob.frames[n].type));
+  assert.deepEqual(live.map((raw) => JSON.parse(raw).seq), [1, 2, 3, 4, 5, 6]);
+
+  const fromEach = async () => {
+    for (const how of [{}, { query: `?roomId=${room}` }]) {
+      for (let lastSeq = 0; lastSeq <= live.length; lastSeq += 1) {
+        const back = new Follower(s, room, "cid", { epoch: ann.joined.epoch, how });
+        back.heard = live.slice(0, lastSeq);
+        assertShape(await back.return(), { seq: 6, liveAgent: false });
+        await back.client.fence(room);
+        await back.hear(6);
+        assert.deepEqual(back.heard, live, `resumed after ${lastSeq}`);
+        back.client.expectNone("message-history");
+      }
+    }
+  };
+  await fromEach();
+  await s.host.kill9();
+  await s.host.restart();
+  await fromEach();
+});
+
+scenario("what can't be resumed can't be resumed after kill -9 either", async (s) => {
+  const room = s.unique("room");
+  const ann = await s.member(room, "ann");
+  for (const message of ["one", "two"]) await say(ann, room, "ann", message);
+  await s.host.kill9();
+  await s.host.restart();
+  const { epoch } = ann.joined;
+  for (const from of [{ epoch, lastSeq: 3 }, { epoch, lastSeq: 2 ** 53 - 1 }, { epoch: `${epoch}x`, lastSeq: 1 }, { epoch: epoch.slice(1), lastSeq: 2 }, { lastSeq: 1 }, { epoch }]) {
+    const back = await rejoin(s, room, "bob", from);
+    assertShape(back.joined, { resumed: false, epoch, seq: 2 });
+    assert.deepEqual((await back.next("message-history")).messages.map((m) => m.message), ["one", "two"], JSON.stringify(from));
+    await back.fence(room);
+    back.expectNone("new-message");
+  }
+});
+
+scenario("changes count among the thousand, and whoever is too late goes on from a history without a gap", async (s) => {
+  const room = s.unique("room");
+  const ann = await s.member(room, "ann", { role: "agent" });
+  const [first] = await sayMany(ann, room, "ann", 600);
+  for (let n = 0; n < REPLAY_EVENTS_MAX - 600; n += 1) ann.send({ type: "edit-message", roomId: room, messageId: first.id, message: `edit ${n}`, id: "edit" });
+  await ann.take(REPLAY_EVENTS_MAX - 600, { type: "message-sent", replyTo: "edit" });
+  const { epoch } = ann.joined;
+  const inTime = new Follower(s, room, "bob", { epoch });
+  await inTime.return();
+  await inTime.hear(REPLAY_EVENTS_MAX);
+  assert.deepEqual(inTime.heard, ann.raw.filter((_, n) => LOGGED.includes(ann.frames[n].type)));
+
+  const speaking = sayMany(ann, room, "ann", 300);
+  const late = await Promise.all(Array.from({ length: 5 }, async (_, n) => {
+    await ann.next({ type: "new-message", seq: REPLAY_EVENTS_MAX + 1 + n * 40 });
+    return rejoin(s, room, `late${n}`, { epoch, lastSeq: n });
+  }));
+  const end = (await speaking).at(-1).seq;
+  for (const client of late) {
+    assertShape(client.joined, { resumed: false });
+    const { messages } = await client.next("message-history");
+    assert.equal(messages.at(-1).seq, client.joined.seq, "the history goes up to where the join says");
+    const then = await client.take(end - client.joined.seq, "new-message");
+    assert.deepEqual(then.map((f) => f.seq), then.map((_, n) => client.joined.seq + 1 + n));
+  }
+});
+
+scenario("an empty room is resumed too, and a member that joins again on its connection gets only what it says it lacks", async (s) => {
+  const room = s.unique("room");
+  const ann = await s.member(room, "ann");
+  const { epoch } = ann.joined;
+  const bob = await rejoin(s, room, "bob", { epoch, lastSeq: 0 });
+  assertShape(bob.joined, { resumed: true, epoch, seq: 0 });
+  for (const message of ["one", "two"]) await say(ann, room, "ann", message);
+  await bob.take(2, "new-message");
+  for (const lastSeq of [2, 1, 0]) {
+    assertShape(await bob.ask({ type: "join-room", roomId: room, userId: "bob", userName: "Bob", epoch, lastSeq }, "joined-room"), { resumed: true, seq: 2 });
+    assert.deepEqual((await bob.take(2 - lastSeq, "new-message")).map((f) => f.seq), [1, 2].slice(lastSeq));
+    await bob.fence(room);
+    bob.expectNone("new-message");
+  }
+  bob.expectNone("message-history");
 });

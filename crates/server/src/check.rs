@@ -79,7 +79,7 @@ fn damaged(database: &Path, how: &str) -> String {
     format!(
         "{file} is damaged and was not touched: {how}\n\
          Keep a copy of the whole folder first. Then one of these:\n\
-         - put back a backup of {file}, and remove {file}-wal and {file}-shm;\n\
+         - restore a backup of {file}, and remove {file}-wal and {file}-shm;\n\
          - save what can be read: sqlite3 {file} .recover | sqlite3 recovered.db, and put recovered.db in its place;\n\
          - move {file}, {file}-wal and {file}-shm away, to begin without what was in them."
     )

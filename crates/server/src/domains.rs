@@ -9,7 +9,7 @@ use weeziq_core::ids::DomainId;
 use weeziq_core::store::{Sql, SqlError, Value};
 
 use crate::check;
-use crate::store::Store;
+use crate::store::{Store, unusable};
 
 pub(crate) struct Domains {
     store: Mutex<Store>,
@@ -35,7 +35,7 @@ impl Domains {
             store.commit()?;
             Ok(Self { store: Mutex::new(store), known: RwLock::new(known) })
         };
-        read().map_err(|error| format!("{}: {error}", file.display()))
+        read().map_err(|error| unusable(file, &error))
     }
 
     /// Unset fields for a domain that nobody has set anything for.

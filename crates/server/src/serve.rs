@@ -27,7 +27,7 @@ use crate::http::{App, Peer, router};
 use crate::settings::Settings;
 use crate::shard::mailbox::{Message, Shards};
 use crate::shard::{Environment, Foundation, Shard};
-use crate::store::{Checkpointer, DataDir};
+use crate::store::{Checkpointer, DataDir, unusable};
 
 /// Connections that have not become sockets yet; more of them wait in the listener's queue.
 const HTTP_CONNECTIONS_MAX: usize = 4_096;
@@ -111,7 +111,7 @@ fn start_shards(
     let mut threads = Vec::new();
     for (index, foundation) in foundations.into_iter().enumerate() {
         let shard = Shard::new(index, foundation, shards.clone(), environment.clone())
-            .map_err(|error| format!("shard {index} cannot start: {error}"))?;
+            .map_err(|error| unusable(&data.shard_file(index), &error))?;
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.map_err(|error| format!("no threads: {error}"))?);
     }

@@ -73,6 +73,12 @@ impl DataDir {
     }
 }
 
+/// Why a database cannot be used, with what to do about it where that is known.
+pub(crate) fn unusable(database: &Path, error: &SqlError) -> String {
+    let advice = if error.0.contains("disk is full") { "; make room on that disk" } else { "" };
+    format!("{}: {error}{advice}", database.display())
+}
+
 /// A connection id holds the shard in eight bits.
 pub(crate) const SHARDS_MAX: usize = 64;
 

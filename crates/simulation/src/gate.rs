@@ -1,8 +1,8 @@
 //! What the host holds back until the turn that it comes from is stored, and what to undo if that fails.
 
-use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, VisitorId};
+use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
 use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
-use weeziq_core::rooms::{Farewell, RoomInput};
+use weeziq_core::rooms::{Farewell, RoomInput, Spoken};
 use weeziq_core::visitors::VisitorsInput;
 use weeziq_core::{Caller, Output};
 
@@ -35,7 +35,7 @@ pub(crate) struct Pending {
     pub(crate) rooms: Vec<RoomId>,
     pub(crate) domains: Vec<DomainId>,
     /// What rooms were opened with the knowledge of.
-    pub(crate) told: Vec<(RoomId, RunId)>,
+    pub(crate) told: Vec<(RoomId, Spoken)>,
     pub(crate) partings: Vec<Parting>,
     /// Of transactions that failed, until storage works again.
     pub(crate) retried: Vec<Parting>,

@@ -12,7 +12,7 @@ use weeziq_core::ai::models::Models;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, SocketId, VisitorId};
 use weeziq_core::protocol::command::{Command, Request, VisitorsCommand};
 use weeziq_core::protocol::event::Event;
-use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
+use weeziq_core::rooms::{Farewell, Member, Room, RoomInput, Spoken};
 use weeziq_core::session::{Received, Session};
 use weeziq_core::store::{SqlError, outbox};
 use weeziq_core::time::UnixMs;
@@ -115,7 +115,7 @@ struct RoomSlot {
     /// Whom the host was told to admit, and as whom.
     seats: BTreeMap<ConnId, Arc<Member>>,
     /// The answers whose end their askers know of, though it is not stored.
-    told: Vec<RunId>,
+    told: Vec<Spoken>,
 }
 
 #[derive(Default)]
@@ -297,7 +297,7 @@ impl Host {
         let mut outputs = Vec::new();
         let cx = Context { now: self.now, entropy: self.rng.next(), policy: &self.policy };
         let told = std::mem::take(&mut slot.told);
-        self.pending.told.extend(told.iter().map(|run| (id.clone(), *run)));
+        self.pending.told.extend(told.iter().map(|spoken| (id.clone(), spoken.clone())));
         room.handle(cx, RoomInput::Awoken { told }, &mut self.store, &mut outputs)?;
         slot.room = Some(room);
         self.hold_of_room(id, outputs);

@@ -25,6 +25,15 @@ use crate::{Caller, Output};
 pub(super) struct Conversation {
     running: Option<Run>,
     waiting: VecDeque<Question>,
+    /// The last one that ended, in case that this cannot be stored.
+    ended: Option<Spoken>,
+}
+
+/// What an answer had said when its room's memory was lost.
+#[derive(Clone)]
+pub struct Spoken {
+    pub run: RunId,
+    pub text: Arc<str>,
 }
 
 struct Question {
@@ -256,12 +265,16 @@ impl Room {
     pub(super) fn interrupt_unfinished(
         &mut self,
         turn: &mut Turn<'_>,
-        told: &[RunId],
+        told: &[Spoken],
     ) -> Result<(), SqlError> {
-        for run in self.unfinished(turn.sql)? {
+        for run in self.unfinished(turn.sql, told)? {
+            let room = self.stored(turn, None)?.row;
+            if !run.text.is_empty() {
+                conversations::append_turn(turn.sql, room, Speaker::Assistant, &run.text, turn.cx.now)?;
+            }
             conversations::end_run(turn.sql, run.row, INTERRUPTED.reason, Usage::default(), turn.cx.now)?;
             let complete = run.complete(self.id.clone(), INTERRUPTED, turn.cx.now);
-            if !told.contains(&run.id) {
+            if told.iter().all(|spoken| spoken.run != run.id) {
                 turn.reply(&run.from, run.answer(&complete));
             }
             run.publish_end(turn, complete)?;
@@ -271,17 +284,39 @@ impl Room {
 
     /// After a commit that failed: what is to be told to those who wait for an answer of this room, though it cannot be
     /// stored yet that they were. The host tells [`RoomInput::Awoken`] of them when it can.
-    pub fn owed(&self, sql: &mut dyn Sql, now: UnixMs) -> Result<Vec<(RunId, Output)>, SqlError> {
+    pub fn owed(
+        &self,
+        spoken: &[Spoken],
+        sql: &mut dyn Sql,
+        now: UnixMs,
+    ) -> Result<Vec<(Spoken, Output)>, SqlError> {
         let reply = |run: Run| {
             let event = run.answer(&run.complete(self.id.clone(), INTERRUPTED, now));
-            (run.id, Output::Reply { to: run.from.conn, reply_to: run.from.reply_to, event })
+            let spoken = Spoken { run: run.id, text: run.text.into() };
+            (spoken, Output::Reply { to: run.from.conn, reply_to: run.from.reply_to, event })
         };
-        Ok(self.unfinished(sql)?.into_iter().map(reply).collect())
+        Ok(self.unfinished(sql, spoken)?.into_iter().map(reply).collect())
     }
 
-    fn unfinished(&self, sql: &mut dyn Sql) -> Result<Vec<Run>, SqlError> {
+    /// What the answers of this room have said, of those that may not be stored.
+    pub fn into_spoken(self) -> Vec<Spoken> {
+        let Some(Conversation { running, ended, .. }) = self.conversation.map(|boxed| *boxed) else {
+            return Vec::new();
+        };
+        let running = running.map(|run| Spoken { run: run.id, text: run.text.into() });
+        ended.into_iter().chain(running).collect()
+    }
+
+    fn unfinished(&self, sql: &mut dyn Sql, spoken: &[Spoken]) -> Result<Vec<Run>, SqlError> {
         let rows = self.stored.as_ref().map(|stored| conversations::unfinished(sql, stored.row));
-        Ok(rows.transpose()?.unwrap_or_default().into_iter().map(Run::from_row).collect())
+        let mut runs: Vec<Run> =
+            rows.transpose()?.unwrap_or_default().into_iter().map(Run::from_row).collect();
+        for run in &mut runs {
+            if let Some(spoken) = spoken.iter().find(|spoken| spoken.run == run.id) {
+                run.text = spoken.text.as_ref().into();
+            }
+        }
+        Ok(runs)
     }
 
     /// Remembers the question, then asks the model with what is remembered.
@@ -410,6 +445,7 @@ impl Room {
             return Ok(());
         };
         let next = conversation.waiting.pop_front();
+        conversation.ended = Some(Spoken { run: run.id, text: run.text.as_str().into() });
         if !run.text.is_empty() {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }

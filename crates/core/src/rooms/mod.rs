@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use conversation::Conversation;
+pub use conversation::Spoken;
 pub use member::Member;
 use message::Message;
 use roster::Roster;
@@ -78,7 +79,7 @@ pub enum RoomInput {
     /// To be handled first of all after [`Room::open`]: answers that an earlier memory was writing end here. The askers
     /// of those that were `told` have heard of it ([`Room::owed`]).
     Awoken {
-        told: Vec<RunId>,
+        told: Vec<Spoken>,
     },
 }
 

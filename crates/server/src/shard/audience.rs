@@ -5,10 +5,13 @@
 //! frames before them copied into its queue first, so everyone sees the order in which things happened.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use weeziq_core::ids::ConnId;
 use weeziq_core::rooms::Member;
+
+use super::conn::Weight;
 
 #[derive(Default)]
 pub(super) struct Audience {
@@ -17,8 +20,8 @@ pub(super) struct Audience {
     places: HashMap<ConnId, usize>,
     /// The frames of this turn.
     pub(super) frames: Vec<u8>,
-    /// The part of `frames` that may be dropped for slow readers, if all of it may.
-    pub(super) all_volatile: bool,
+    /// The parts of `frames` that may be dropped for slow readers, in order.
+    pub(super) volatile: Vec<Range<usize>>,
     pub(super) is_dirty: bool,
 }
 
@@ -58,10 +61,86 @@ impl Audience {
     }
 
     /// What a member has not heard yet of this turn; it counts as heard from now on.
-    pub(super) fn hear(&mut self, seat: usize) -> Option<&[u8]> {
+    pub(super) fn hear(&mut self, seat: usize) -> Option<Frames<'_>> {
         let end = self.frames.len();
         let seat = self.seats.get_mut(seat)?;
         let from = std::mem::replace(&mut seat.heard, end);
-        self.frames.get(from..end).filter(|frames| !frames.is_empty())
+        Some(self.from(from)).filter(|frames| !frames.bytes.is_empty())
+    }
+
+    pub(super) fn from(&self, from: usize) -> Frames<'_> {
+        let bytes = self.frames.get(from..).unwrap_or_default();
+        Frames { bytes, volatile: &self.volatile, offset: from }
+    }
+
+    /// What was written since then may be dropped.
+    pub(super) fn is_volatile_since(&mut self, from: usize) {
+        match self.volatile.last_mut().filter(|last| last.end == from) {
+            Some(last) => last.end = self.frames.len(),
+            None => self.volatile.push(from..self.frames.len()),
+        }
+    }
+}
+
+/// Whole frames, and which of them may be dropped for slow readers.
+#[derive(Clone, Copy)]
+pub(super) struct Frames<'a> {
+    pub(super) bytes: &'a [u8],
+    volatile: &'a [Range<usize>],
+    /// Where `bytes` begin in what `volatile` counts.
+    offset: usize,
+}
+
+impl<'a> Frames<'a> {
+    pub(super) fn of(bytes: &'a [u8], volatile: &'a [Range<usize>]) -> Self {
+        Self { bytes, volatile, offset: 0 }
+    }
+
+    /// Where in `bytes` those lie that may be dropped.
+    pub(super) fn volatile(&self) -> impl Iterator<Item = Range<usize>> + use<'a> {
+        let offset = self.offset;
+        let within =
+            move |range: &Range<usize>| range.start.max(offset) - offset..range.end.max(offset) - offset;
+        self.volatile.iter().map(within).filter(|range| !range.is_empty())
+    }
+
+    /// From one end to the other.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&'a [u8], Weight)> + use<'a> {
+        let (bytes, mut at) = (self.bytes, 0);
+        let last = std::iter::once(bytes.len()..bytes.len());
+        self.volatile().chain(last).flat_map(move |range| {
+            let before = bytes.get(std::mem::replace(&mut at, range.end)..range.start).unwrap_or_default();
+            [(before, Weight::Durable), (bytes.get(range).unwrap_or_default(), Weight::Volatile)]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole_in_order_whatever_was_heard() {
+        let mut audience = Audience::default();
+        for (text, is_volatile) in [("ab", true), ("c", true), ("de", false), ("f", true), ("g", false)] {
+            let from = audience.frames.len();
+            audience.frames.extend_from_slice(text.as_bytes());
+            if is_volatile {
+                audience.is_volatile_since(from);
+            }
+        }
+        let durable = |from| {
+            let frames = audience.from(from);
+            let parts = frames.parts().filter(|(_, weight)| *weight == Weight::Durable);
+            parts.flat_map(|(part, _)| part).map(|byte| char::from(*byte)).collect::<String>()
+        };
+        for from in 0..=audience.frames.len() {
+            let whole: Vec<u8> = audience.from(from).parts().flat_map(|(part, _)| part.to_vec()).collect();
+            assert_eq!(whole, audience.frames[from..], "from {from}");
+        }
+        assert_eq!(
+            [durable(0), durable(1), durable(3), durable(5), durable(6)],
+            ["deg", "deg", "deg", "g", "g"]
+        );
     }
 }

@@ -15,6 +15,7 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 use weeziq_core::time::UnixMs;
 
+use super::audience::Frames;
 use crate::websocket::frame::{
     CloseCode, Fragments, boundary_after, boundary_before, write_close, write_ping, write_pong,
 };
@@ -168,20 +169,21 @@ impl Socket {
         true
     }
 
+    /// Queues what a room has said. True as with [`Socket::push`].
+    pub(super) fn push_parts(&mut self, frames: Frames<'_>, now: UnixMs) -> bool {
+        frames.parts().any(|(part, weight)| self.push(part, weight, now))
+    }
+
     /// Writes frames that all members of a room share, past the queue if nothing is in it.
     /// True as with [`Socket::push`].
-    pub(super) fn push_shared(
-        &mut self,
-        frames: &[u8],
-        weight: Weight,
-        now: UnixMs,
-    ) -> Result<bool, Farewell> {
+    pub(super) fn push_shared(&mut self, frames: Frames<'_>, now: UnixMs) -> Result<bool, Farewell> {
         if self.state != State::Open {
             return Ok(false);
         }
         if !self.queue.is_empty() {
-            return Ok(self.push(frames, weight, now));
+            return Ok(self.push_parts(frames, now));
         }
+        let frames = frames.bytes;
         let written = self.write_some(frames)?;
         if written < frames.len() {
             self.is_blocked = true;

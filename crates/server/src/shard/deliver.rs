@@ -9,7 +9,7 @@ use weeziq_core::ids::{ConnId, RoomId, RunId};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member};
 
-use super::audience::Audience;
+use super::audience::{Audience, Frames};
 use super::conn::{Link, Weight};
 use super::mailbox::{Kept, Message};
 use super::rooms::{Held, Source};
@@ -138,10 +138,8 @@ impl Shard {
             let Some(room) = self.rooms.get_mut(*room as usize) else {
                 continue;
             };
-            let all_volatile = room.audience.all_volatile;
             if let Some(frames) = room.audience.hear(*seat as usize) {
-                let weight = if all_volatile { Weight::Volatile } else { Weight::Durable };
-                is_too_slow |= socket.push(frames, weight, now);
+                is_too_slow |= socket.push_parts(frames, now);
             }
         }
         if is_too_slow {
@@ -163,12 +161,14 @@ impl Shard {
         }
         if !audience.is_dirty {
             audience.is_dirty = true;
-            audience.all_volatile = true;
             audience.frames = self.frame_buffers.pop().unwrap_or_default();
             self.dirty_rooms.push(slot);
         }
-        audience.all_volatile &= event.is_volatile();
+        let from = audience.frames.len();
         encode(event, None, &mut audience.frames, &mut self.frame_buffers);
+        if event.is_volatile() {
+            audience.is_volatile_since(from);
+        }
         if let Some((_, seat)) = except {
             audience.hear(seat);
         }
@@ -188,10 +188,8 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
-        let is_volatile = room.audience.all_volatile;
         if let Some(frames) = room.audience.hear(seat) {
-            let message = Message::Frames { to: vec![conn], frames: frames.into(), is_volatile };
-            self.shards.send(split(conn).0, message);
+            self.shards.send(split(conn).0, to_elsewhere(vec![conn], frames));
         }
     }
 
@@ -250,12 +248,14 @@ impl Shard {
         }
     }
 
-    pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: &[u8], is_volatile: bool) {
-        let weight = if is_volatile { Weight::Volatile } else { Weight::Durable };
+    pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: Frames<'_>) {
+        let now = self.now;
         for conn in to {
-            if let Some(slot) = self.local(*conn) {
-                self.push(slot, frames, weight);
+            let Some(slot) = self.local(*conn) else { continue };
+            if self.socket(slot).is_some_and(|socket| socket.push_parts(frames, now)) {
+                self.begin_closing(slot);
             }
+            self.mark_dirty(slot);
         }
     }
 
@@ -298,11 +298,13 @@ impl Shard {
     fn flush_room(&mut self, audience: &mut Audience, lost: &mut Vec<(usize, Farewell)>) {
         audience.is_dirty = false;
         let mut elsewhere: HashMap<(usize, usize), Vec<ConnId>> = HashMap::new();
-        for seat in &mut audience.seats {
+        let mut seats = std::mem::take(&mut audience.seats);
+        for seat in &mut seats {
             let from = std::mem::take(&mut seat.heard);
-            let Some(frames) = audience.frames.get(from..).filter(|frames| !frames.is_empty()) else {
+            let frames = audience.from(from);
+            if frames.bytes.is_empty() {
                 continue;
-            };
+            }
             let Some(slot) = self.local(seat.conn) else {
                 let (shard, ..) = split(seat.conn);
                 if shard != self.index {
@@ -317,18 +319,17 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            let weight = if audience.all_volatile { Weight::Volatile } else { Weight::Durable };
-            match socket.push_shared(frames, weight, now) {
+            match socket.push_shared(frames, now) {
                 Ok(false) => {}
                 Ok(true) => self.begin_closing(slot),
                 Err(farewell) => lost.push((slot, farewell)),
             }
         }
         for ((shard, from), to) in elsewhere {
-            let frames: Arc<[u8]> = audience.frames.get(from..).unwrap_or_default().into();
-            let is_volatile = audience.all_volatile;
-            self.shards.send(shard, Message::Frames { to, frames, is_volatile });
+            self.shards.send(shard, to_elsewhere(to, audience.from(from)));
         }
+        audience.seats = seats;
+        audience.volatile.clear();
     }
 
     pub(super) fn close_socket(&mut self, slot: usize, code: CloseCode, reason: &str) {
@@ -345,6 +346,10 @@ impl Shard {
         self.closing.extend(self.id_of(slot));
         self.mark_dirty(slot);
     }
+}
+
+fn to_elsewhere(to: Vec<ConnId>, frames: Frames<'_>) -> Message {
+    Message::Frames { to, frames: frames.bytes.into(), volatile: frames.volatile().collect() }
 }
 
 /// Whether this answers what a connection is not listened to for.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +51,8 @@ pub(crate) enum Message {
     Frames {
         to: Vec<ConnId>,
         frames: Arc<[u8]>,
-        is_volatile: bool,
+        /// Where in `frames` those lie that may be dropped for slow readers.
+        volatile: Box<[Range<usize>]>,
     },
     /// A frame for every connection of yours that watches visitors.
     Observed {

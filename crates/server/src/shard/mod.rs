@@ -36,8 +36,9 @@ use crate::ai::limiter::AddressLimiter;
 use crate::check;
 use crate::domains::Domains;
 use crate::settings::Durability;
-use crate::store::{Store, log_path};
+use crate::store::{Store, log_path, unusable};
 use crate::websocket::frame::CloseCode;
+use audience::Frames;
 use conn::{Conn, Link, Socket, State};
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
@@ -131,16 +132,15 @@ pub(crate) struct Foundation {
 
 impl Foundation {
     pub(crate) fn lay(database: PathBuf) -> Result<Self, String> {
-        let shown = database.display().to_string();
         check::at_start(&database)?;
         let poll = Poll::new().map_err(|error| format!("epoll is not available: {error}"))?;
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| format!("no waker: {error}"))?;
         let (mailbox, inbox) = Mailbox::new(waker);
-        let mut store = Store::open(&database).map_err(|error| format!("{shown}: {error}"))?;
+        let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
         weeziq_core::store::open(&mut store)
             .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
             .and_then(|()| store.commit())
-            .map_err(|error| format!("{shown}: {error}"))?;
+            .map_err(|error| unusable(&database, &error))?;
         Ok(Self { mailbox, inbox, poll, store, database })
     }
 }
@@ -274,7 +274,9 @@ impl Shard {
             Message::Taken { row } => self.forget_kept(row),
             Message::Visitors { domain, input } => self.tell_visitors(domain, input),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
-            Message::Frames { to, frames, is_volatile } => self.deliver_remote(&to, &frames, is_volatile),
+            Message::Frames { to, frames, volatile } => {
+                self.deliver_remote(&to, Frames::of(&frames, &volatile));
+            }
             Message::Observed { frame } => self.show_observers(&frame),
             Message::Summarise(gathering) => self.summarise(&gathering),
             Message::Synced(synced) => self.synced(synced),

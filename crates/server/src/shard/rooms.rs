@@ -10,7 +10,7 @@ use weeziq_core::limits::VISITOR_GRACE_MS;
 use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::rooms::{Farewell, Member, Room, RoomInput};
+use weeziq_core::rooms::{Farewell, Member, Room, RoomInput, Spoken};
 use weeziq_core::store::{SqlError, outbox, visitors};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::{Visitors, VisitorsInput};
@@ -30,7 +30,7 @@ pub(super) struct RoomSlot {
     /// Its last commit failed, and a timer will look at it again.
     has_failed: bool,
     /// The answers whose end their askers know of, though it is not stored.
-    told: Vec<RunId>,
+    told: Vec<Spoken>,
 }
 
 pub(super) struct DomainSlot {
@@ -76,7 +76,7 @@ pub(super) struct Pending {
     rooms: Vec<usize>,
     domains: Vec<usize>,
     /// What rooms were opened with the knowledge of.
-    told: Vec<(usize, RunId)>,
+    told: Vec<(usize, Spoken)>,
     farewells: Vec<Parting>,
     /// Partings of transactions that failed, until storage works again.
     retried: Vec<Parting>,
@@ -272,7 +272,7 @@ impl Shard {
         let mut room = Room::open(room_slot.id.clone(), members, &mut self.store)?;
         let cx = context_of(&self.environment.policy, moment);
         let told = std::mem::take(&mut room_slot.told);
-        self.pending.told.extend(told.iter().map(|run| (slot, *run)));
+        self.pending.told.extend(told.iter().map(|spoken| (slot, spoken.clone())));
         room.handle(cx, RoomInput::Awoken { told }, &mut self.store, &mut outputs)?;
         room_slot.room = Some(room);
         self.hold(slot, outputs);
@@ -458,22 +458,22 @@ impl Shard {
         self.gate.open.retain(|held| matches!(held, Held::Said { source: Source::Host, .. }));
         let pending = std::mem::take(&mut self.pending);
         let again = self.now.plus(AFTER_FAILURE_MS);
-        for (slot, run) in pending.told {
-            self.rooms.get_mut(slot).into_iter().for_each(|room| room.told.push(run));
+        for (slot, spoken) in pending.told {
+            self.rooms.get_mut(slot).into_iter().for_each(|room| room.told.push(spoken.clone()));
         }
         let mut rooms = pending.rooms;
         rooms.sort_unstable();
         rooms.dedup();
         for slot in rooms {
             let Some(room) = self.rooms.get_mut(slot) else { continue };
-            room.room = None;
+            let spoken = room.room.take().map(Room::into_spoken).unwrap_or_default();
             if !std::mem::replace(&mut room.has_failed, true) {
                 self.timers.push(Reverse((again, Timer::Room { slot, generation: room.generation })));
             }
             for (_, (_, task)) in self.runs.extract_if(|_, (writes, _)| *writes == room.id) {
                 task.abort();
             }
-            self.tell_owed(slot);
+            self.tell_owed(slot, &spoken);
         }
         for slot in pending.domains {
             if let Some(domain) = self.domains.get_mut(slot) {
@@ -494,15 +494,15 @@ impl Shard {
     }
 
     /// Whoever waits for an answer hears now that it will not come, and not when storage works again.
-    fn tell_owed(&mut self, slot: usize) {
+    fn tell_owed(&mut self, slot: usize, spoken: &[Spoken]) {
         let now = self.now;
         let Some(room) = self.rooms.get_mut(slot) else { return };
         let opened = Room::open(room.id.clone(), [], &mut self.store);
         // Where not even reading works they have to wait.
-        let owed = opened.and_then(|opened| opened.owed(&mut self.store, now)).unwrap_or_default();
-        for (run, output) in owed {
-            if !room.told.contains(&run) {
-                room.told.push(run);
+        let owed = opened.and_then(|opened| opened.owed(spoken, &mut self.store, now)).unwrap_or_default();
+        for (spoken, output) in owed {
+            if room.told.iter().all(|told| told.run != spoken.run) {
+                room.told.push(spoken);
                 self.gate.open.push(Held::Said { source: Source::Host, output });
             }
         }

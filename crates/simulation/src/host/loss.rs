@@ -3,7 +3,7 @@
 use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::rooms::Room;
+use weeziq_core::rooms::{Room, Spoken};
 use weeziq_core::store::conversations::interrupt_unfinished;
 use weeziq_core::store::{SqlError, visitors};
 use weeziq_core::visitors::VisitorsInput;
@@ -25,19 +25,18 @@ impl Host {
         self.store.rollback();
         self.gate.open.retain(|held| held.source == Source::Host);
         let pending = std::mem::take(&mut self.pending);
-        for (id, run) in pending.told {
-            self.rooms.entry(id).or_default().told.push(run);
+        for (id, spoken) in pending.told {
+            self.rooms.entry(id).or_default().told.push(spoken);
         }
         let mut rooms = pending.rooms;
         rooms.sort();
         rooms.dedup();
         for id in rooms {
-            if let Some(slot) = self.rooms.get_mut(&id) {
-                slot.room = None;
-            }
+            let room = self.rooms.get_mut(&id).and_then(|slot| slot.room.take());
+            let spoken = room.map(Room::into_spoken).unwrap_or_default();
             self.runs.retain(|_, writes| *writes != id);
             if self.flavour != Flavour::Objects {
-                self.tell_owed(&id);
+                self.tell_owed(&id, &spoken);
             }
             self.wake(Place::Room(id), self.now.plus(WAKE_AFTER_LOSS_MS));
         }
@@ -54,13 +53,13 @@ impl Host {
     }
 
     /// A process tells those who wait for an answer at once, and its rooms of that later.
-    fn tell_owed(&mut self, id: &RoomId) {
+    fn tell_owed(&mut self, id: &RoomId, spoken: &[Spoken]) {
         let opened = Room::open(id.clone(), [], &mut self.store);
-        let owed = opened.and_then(|room| room.owed(&mut self.store, self.now)).unwrap_or_default();
-        for (run, output) in owed {
+        let owed = opened.and_then(|room| room.owed(spoken, &mut self.store, self.now)).unwrap_or_default();
+        for (spoken, output) in owed {
             let told = &mut self.rooms.entry(id.clone()).or_default().told;
-            if !told.contains(&run) {
-                told.push(run);
+            if told.iter().all(|told| told.run != spoken.run) {
+                told.push(spoken);
                 self.gate.open.push(Held { source: Source::Host, output });
             }
         }

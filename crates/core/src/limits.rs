@@ -28,6 +28,8 @@ pub const MADE_NAME_BYTES_MAX: usize = 1_000;
 
 /// A slow reader's queue. Over it: volatile frames are dropped, then the connection is closed with 4008.
 pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+/// And so many frames, whichever comes first.
+pub const QUEUE_FRAMES_MAX: usize = 1024;
 
 /// Messages sent with a join that resumes nothing, and by `fetch-history` without a `limit`.
 pub const HISTORY_DEFAULT: u32 = 50;

@@ -4,10 +4,12 @@
 //! where it stands, in one write. A member with words of its own in between (an ack, a history) has the room's
 //! frames before them copied into its queue first, so everyone sees the order in which things happened.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use weeziq_core::ids::ConnId;
 use weeziq_core::rooms::Member;
 
@@ -22,6 +24,8 @@ pub(super) struct Audience {
     pub(super) frames: Vec<u8>,
     /// The parts of `frames` that may be dropped for slow readers, in order.
     pub(super) volatile: Vec<Range<usize>>,
+    /// A copy of `frames` for those who cannot take them now, made when there is one.
+    pub(super) shared: RefCell<Bytes>,
     pub(super) is_dirty: bool,
 }
 
@@ -70,7 +74,7 @@ impl Audience {
 
     pub(super) fn from(&self, from: usize) -> Frames<'_> {
         let bytes = self.frames.get(from..).unwrap_or_default();
-        Frames { bytes, volatile: &self.volatile, offset: from }
+        Frames { all: &self.frames, bytes, volatile: &self.volatile, shared: &self.shared, offset: from }
     }
 
     /// What was written since then may be dropped.
@@ -85,15 +89,18 @@ impl Audience {
 /// Whole frames, and which of them may be dropped for slow readers.
 #[derive(Clone, Copy)]
 pub(super) struct Frames<'a> {
+    all: &'a [u8],
+    /// The end of `all`, from `offset` on.
     pub(super) bytes: &'a [u8],
-    volatile: &'a [Range<usize>],
-    /// Where `bytes` begin in what `volatile` counts.
     offset: usize,
+    /// In `all`.
+    volatile: &'a [Range<usize>],
+    shared: &'a RefCell<Bytes>,
 }
 
 impl<'a> Frames<'a> {
-    pub(super) fn of(bytes: &'a [u8], volatile: &'a [Range<usize>]) -> Self {
-        Self { bytes, volatile, offset: 0 }
+    pub(super) fn of(all: &'a [u8], volatile: &'a [Range<usize>], shared: &'a RefCell<Bytes>) -> Self {
+        Self { all, bytes: all, offset: 0, volatile, shared }
     }
 
     /// Where in `bytes` those lie that may be dropped.
@@ -104,14 +111,22 @@ impl<'a> Frames<'a> {
         self.volatile.iter().map(within).filter(|range| !range.is_empty())
     }
 
-    /// From one end to the other.
-    pub(super) fn parts(&self) -> impl Iterator<Item = (&'a [u8], Weight)> + use<'a> {
-        let (bytes, mut at) = (self.bytes, 0);
-        let last = std::iter::once(bytes.len()..bytes.len());
-        self.volatile().chain(last).flat_map(move |range| {
-            let before = bytes.get(std::mem::replace(&mut at, range.end)..range.start).unwrap_or_default();
-            [(before, Weight::Durable), (bytes.get(range).unwrap_or_default(), Weight::Volatile)]
+    /// From one end of `bytes` to the other.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Range<usize>, Weight)> + use<'a> {
+        let (len, mut at) = (self.bytes.len(), 0);
+        self.volatile().chain(std::iter::once(len..len)).flat_map(move |range| {
+            let before = std::mem::replace(&mut at, range.end)..range.start;
+            [(before, Weight::Durable), (range, Weight::Volatile)]
         })
+    }
+
+    /// A part of `bytes` to be kept: of one copy, however many keep it.
+    pub(super) fn share(&self, part: Range<usize>) -> Bytes {
+        let mut shared = self.shared.borrow_mut();
+        if shared.len() != self.all.len() {
+            *shared = Bytes::copy_from_slice(self.all);
+        }
+        shared.slice(self.offset + part.start..self.offset + part.end)
     }
 }
 
@@ -132,10 +147,12 @@ mod tests {
         let durable = |from| {
             let frames = audience.from(from);
             let parts = frames.parts().filter(|(_, weight)| *weight == Weight::Durable);
-            parts.flat_map(|(part, _)| part).map(|byte| char::from(*byte)).collect::<String>()
+            let text: Vec<u8> = parts.flat_map(|(part, _)| frames.share(part)).collect();
+            String::from_utf8_lossy(&text).into_owned()
         };
         for from in 0..=audience.frames.len() {
-            let whole: Vec<u8> = audience.from(from).parts().flat_map(|(part, _)| part.to_vec()).collect();
+            let frames = audience.from(from);
+            let whole: Vec<u8> = frames.parts().flat_map(|(part, _)| frames.share(part)).collect();
             assert_eq!(whole, audience.frames[from..], "from {from}");
         }
         assert_eq!(

@@ -7,6 +7,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use mio::net::TcpStream;
 use tokio::sync::mpsc;
 use weeziq_core::limits::{PING_EVERY_MS, QUEUE_BYTES_MAX};
@@ -16,9 +17,8 @@ use weeziq_core::session::Session;
 use weeziq_core::time::UnixMs;
 
 use super::audience::Frames;
-use crate::websocket::frame::{
-    CloseCode, Fragments, boundary_after, boundary_before, write_close, write_ping, write_pong,
-};
+use super::backlog::Backlog;
+use crate::websocket::frame::{CloseCode, Fragments, write_close, write_ping, write_pong};
 
 pub(crate) struct Conn {
     /// Tells this connection from an earlier one in the same slot.
@@ -46,13 +46,12 @@ pub(super) struct Socket {
     pub(super) fragments: Fragments,
     pub(super) settled: bool,
     pub(super) state: State,
-    /// Whole frames of ours; the first `written` bytes are on their way.
-    queue: Vec<u8>,
-    written: usize,
-    /// Where the last frame ends that its owner asked for, however large: histories, replays, statistics. What stands
-    /// before it counts against no limit.
-    exempt_end: usize,
-    is_blocked: bool,
+    /// Whole frames of this turn, for the peer alone.
+    fresh: Vec<u8>,
+    /// Where the last of them ends that its owner asked for, however large: histories, replays, statistics.
+    asked_end: usize,
+    /// What the peer has not read of earlier turns.
+    backlog: Option<Box<Backlog>>,
     /// A large reply is on its way; what the peer says next waits for it.
     awaits_reply: bool,
     /// Something was left unread.
@@ -71,6 +70,8 @@ pub(super) enum State {
 
 /// How long a peer may take to read a close frame and hang up.
 pub(super) const CLOSE_MS_MAX: i64 = 5_000;
+
+const TOO_SLOW: &str = "you do not read fast enough; reconnect and resume";
 
 /// What a frame is to its receiver.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,10 +110,9 @@ impl Socket {
             fragments: Fragments::default(),
             settled,
             state: State::Open,
-            queue: Vec::new(),
-            written: 0,
-            exempt_end: 0,
-            is_blocked: false,
+            fresh: Vec::new(),
+            asked_end: 0,
+            backlog: None,
             awaits_reply: false,
             is_paused: false,
         }
@@ -135,21 +135,22 @@ impl Socket {
         if self.state != State::Open {
             return false;
         }
-        let waiting = self.queue.len() - self.written.max(self.exempt_end);
-        match weight {
-            Weight::Exempt => self.exempt_end = self.queue.len() + frames.len(),
-            // Half the queue is kept for what must not be dropped.
-            Weight::Volatile if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX / 2 => {
-                return false;
-            }
-            Weight::Durable if self.is_blocked && waiting + frames.len() > QUEUE_BYTES_MAX => {
-                self.close(CloseCode::TOO_SLOW, "you do not read fast enough; reconnect and resume", now);
-                return true;
-            }
-            Weight::Volatile | Weight::Durable => {}
+        if self.backlog.is_some() {
+            return self.put_off(Bytes::copy_from_slice(frames), weight, now);
         }
-        self.queue.extend_from_slice(frames);
+        self.fresh.extend_from_slice(frames);
+        if weight == Weight::Exempt {
+            self.asked_end = self.fresh.len();
+        }
         false
+    }
+
+    fn put_off(&mut self, frames: Bytes, weight: Weight, now: UnixMs) -> bool {
+        let is_too_slow = self.backlog.as_mut().is_some_and(|backlog| !backlog.push(frames, weight));
+        if is_too_slow {
+            self.close(CloseCode::TOO_SLOW, TOO_SLOW, now);
+        }
+        is_too_slow
     }
 
     pub(super) fn push_pong(&mut self, payload: &[u8], now: UnixMs) {
@@ -171,42 +172,51 @@ impl Socket {
 
     /// Queues what a room has said. True as with [`Socket::push`].
     pub(super) fn push_parts(&mut self, frames: Frames<'_>, now: UnixMs) -> bool {
-        frames.parts().any(|(part, weight)| self.push(part, weight, now))
+        if self.state != State::Open {
+            return false;
+        }
+        if self.backlog.is_none() {
+            return self.push(frames.bytes, Weight::Durable, now);
+        }
+        frames.parts().any(|(part, weight)| !part.is_empty() && self.put_off(frames.share(part), weight, now))
     }
 
     /// Writes frames that all members of a room share, past the queue if nothing is in it.
     /// True as with [`Socket::push`].
     pub(super) fn push_shared(&mut self, frames: Frames<'_>, now: UnixMs) -> Result<bool, Farewell> {
-        if self.state != State::Open {
-            return Ok(false);
-        }
-        if !self.queue.is_empty() {
+        if self.state != State::Open || self.has_queue() {
             return Ok(self.push_parts(frames, now));
         }
-        let frames = frames.bytes;
-        let written = self.write_some(frames)?;
-        if written < frames.len() {
-            self.is_blocked = true;
-            self.queue.extend_from_slice(frames);
-            self.written = written;
+        let written = self.write_some(frames.bytes)?;
+        if written < frames.bytes.len() {
+            let all = 0..frames.bytes.len();
+            self.block(&frames.share(all), written, 0, now);
         }
         Ok(false)
     }
 
+    fn block(&mut self, frames: &Bytes, written: usize, asked_end: usize, now: UnixMs) {
+        let mut backlog = Backlog::new(now);
+        backlog.begin(frames, written, asked_end);
+        self.backlog = Some(Box::new(backlog));
+    }
+
     /// Writes what is queued, as far as the peer takes it.
-    pub(super) fn flush(&mut self) -> Result<(), Farewell> {
-        let queue = std::mem::take(&mut self.queue);
-        let outcome = self.write_some(queue.get(self.written..).unwrap_or_default());
-        self.queue = queue;
-        self.written += outcome?;
-        self.is_blocked = self.written < self.queue.len();
-        if self.is_blocked {
-            self.forget_written();
-            return Ok(());
+    pub(super) fn flush(&mut self, now: UnixMs) -> Result<(), Farewell> {
+        if let Some(backlog) = &mut self.backlog {
+            if !backlog.write(&mut self.stream).map_err(|_| Farewell::Died)? {
+                return Ok(());
+            }
+            self.backlog = None;
         }
         // An idle connection holds no buffer.
-        self.queue = Vec::new();
-        (self.written, self.exempt_end) = (0, 0);
+        let fresh = std::mem::take(&mut self.fresh);
+        let asked_end = std::mem::take(&mut self.asked_end);
+        let written = self.write_some(&fresh)?;
+        if written < fresh.len() {
+            self.block(&fresh.into(), written, asked_end, now);
+            return Ok(());
+        }
         if self.state != State::Open {
             let _ = self.stream.shutdown(Shutdown::Write);
         }
@@ -227,25 +237,20 @@ impl Socket {
         Ok(written)
     }
 
-    /// A queue that is read slowly does not keep what has been read; it goes on beginning with a frame.
-    fn forget_written(&mut self) {
-        if self.written >= QUEUE_BYTES_MAX / 4 {
-            let whole = boundary_before(&self.queue, self.written);
-            self.queue.drain(..whole);
-            self.written -= whole;
-            self.exempt_end = self.exempt_end.saturating_sub(whole);
-        }
-    }
-
     /// Says goodbye after the frame that is under way; the rest of the queue is dropped if the peer does not read.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str, now: UnixMs) {
         if self.state != State::Open {
             return;
         }
-        if self.is_blocked {
-            self.queue.truncate(boundary_after(&self.queue, self.written));
+        match &mut self.backlog {
+            None => write_close(code, reason, &mut self.fresh),
+            Some(backlog) => {
+                let mut frame = Vec::new();
+                write_close(code, reason, &mut frame);
+                backlog.truncate();
+                backlog.push(frame.into(), Weight::Exempt);
+            }
         }
-        write_close(code, reason, &mut self.queue);
         self.state = State::Closing { until: now.plus(CLOSE_MS_MAX) };
         self.partial = Vec::new();
     }
@@ -253,7 +258,7 @@ impl Socket {
     /// Whether the peer may be listened to. One that asks without reading the answers is not, until it has read: so
     /// no peer can make more than one large reply wait in memory.
     pub(super) fn may_speak(&mut self) -> bool {
-        let may = !self.awaits_reply && self.queue.len() - self.written <= QUEUE_BYTES_MAX;
+        let may = !self.awaits_reply && self.unread_bytes() <= QUEUE_BYTES_MAX;
         self.is_paused |= !may;
         may
     }
@@ -277,6 +282,25 @@ impl Socket {
     }
 
     pub(super) fn has_queue(&self) -> bool {
-        !self.queue.is_empty()
+        self.backlog.is_some() || !self.fresh.is_empty()
+    }
+
+    fn unread_bytes(&self) -> usize {
+        self.fresh.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.unread_bytes())
+    }
+
+    /// What it has asked for and does not read.
+    pub(super) fn asked_bytes(&self) -> usize {
+        self.asked_end + self.backlog.as_ref().map_or(0, |backlog| backlog.asked_bytes())
+    }
+
+    /// Lets go of a peer that takes what it asked for too slowly. True if so.
+    pub(super) fn is_out_of_pace(&mut self, now: UnixMs) -> bool {
+        let is_too_slow = self.state == State::Open
+            && self.backlog.as_mut().is_some_and(|backlog| backlog.is_too_slow(now));
+        if is_too_slow {
+            self.close(CloseCode::TOO_SLOW, TOO_SLOW, now);
+        }
+        is_too_slow
     }
 }

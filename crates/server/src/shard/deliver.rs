@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use weeziq_core::Output;
 use weeziq_core::ai::model::ModelRequest;
 use weeziq_core::ids::{ConnId, RoomId, RunId};
@@ -89,7 +90,11 @@ impl Shard {
         let mut frame = std::mem::take(&mut self.scratch);
         encode(&event, reply_to, &mut frame, &mut self.frame_buffers);
         self.catch_up(slot);
-        self.push(slot, &frame, weight(&event));
+        let weight = weight(&event);
+        if weight == Weight::Exempt {
+            self.asked_bytes_since += frame.len();
+        }
+        self.push(slot, &frame, weight);
         frame.clear();
         if frame.capacity() <= FRAME_BUFFER_BYTES_MAX {
             self.scratch = frame;
@@ -261,6 +266,7 @@ impl Shard {
 
     /// One write per member: the room's frames as they stand, or behind what is queued.
     pub(super) fn flush(&mut self) {
+        let now = self.now;
         let mut lost = Vec::new();
         for slot in std::mem::take(&mut self.dirty_rooms) {
             if let Some(room) = self.rooms.get_mut(slot) {
@@ -283,7 +289,7 @@ impl Shard {
             };
             conn.is_dirty = false;
             let Link::Socket(socket) = &mut conn.link else { continue };
-            match socket.flush() {
+            match socket.flush(now) {
                 Ok(()) if socket.resumes() => self.ready.push(slot),
                 Ok(()) => {}
                 Err(farewell) => lost.push((slot, farewell)),
@@ -330,6 +336,7 @@ impl Shard {
         }
         audience.seats = seats;
         audience.volatile.clear();
+        *audience.shared.get_mut() = Bytes::new();
     }
 
     pub(super) fn close_socket(&mut self, slot: usize, code: CloseCode, reason: &str) {
@@ -342,14 +349,15 @@ impl Shard {
     }
 
     /// The socket has its close frame queued; from here on somebody watches that it goes.
-    fn begin_closing(&mut self, slot: usize) {
+    pub(super) fn begin_closing(&mut self, slot: usize) {
         self.closing.extend(self.id_of(slot));
         self.mark_dirty(slot);
     }
 }
 
 fn to_elsewhere(to: Vec<ConnId>, frames: Frames<'_>) -> Message {
-    Message::Frames { to, frames: frames.bytes.into(), volatile: frames.volatile().collect() }
+    let volatile = frames.volatile().collect();
+    Message::Frames { to, frames: frames.share(0..frames.bytes.len()), volatile }
 }
 
 /// Whether this answers what a connection is not listened to for.

@@ -15,10 +15,10 @@ use weeziq_core::store::visitors::all_domains;
 use weeziq_core::visitors::{Via, VisitorsInput};
 use weeziq_core::{Caller, Output};
 
-use super::Shard;
 use super::conn::{Conn, Heard, Link, Socket, State};
 use super::mailbox::{Gathering, Message, Newcomer};
 use super::rooms::{Held, Source};
+use super::{ASKED_BYTES_MAX, LARGE_PER_TURN, Shard};
 use crate::websocket::frame::{CloseCode, Frame};
 
 /// What became of the bytes at the head of a stream.
@@ -254,7 +254,39 @@ impl Shard {
             && let Some(socket) = self.socket(slot)
         {
             socket.await_reply();
+            if (self.is_laden || self.large_in_turn >= LARGE_PER_TURN || !self.deferred.is_empty())
+                && let Some(id) = self.id_of(slot)
+            {
+                return self.deferred.push_back((id, request));
+            }
         }
+        self.dispatch_now(slot, request);
+    }
+
+    /// As many of those who wait for large replies as this turn can have, in the order in which they asked.
+    pub(super) fn take_deferred(&mut self) {
+        self.large_in_turn = 0;
+        if self.deferred.is_empty() && !self.is_laden && self.asked_bytes_since < ASKED_BYTES_MAX / 2 {
+            return;
+        }
+        self.asked_bytes_since = 0;
+        let asked = self.conns.iter().filter_map(|(_, conn)| match &conn.link {
+            Link::Socket(socket) => Some(socket.asked_bytes()),
+            Link::Request(_) => None,
+        });
+        self.is_laden = asked.sum::<usize>() > ASKED_BYTES_MAX;
+        let most = if self.is_laden { 1 } else { LARGE_PER_TURN };
+        while self.large_in_turn < most
+            && let Some((id, request)) = self.deferred.pop_front()
+        {
+            if let Some(slot) = self.local(id) {
+                self.dispatch_now(slot, request);
+            }
+        }
+    }
+
+    fn dispatch_now(&mut self, slot: usize, request: Request) {
+        self.large_in_turn += usize::from(has_large_reply(&request.command));
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };

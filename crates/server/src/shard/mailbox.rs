@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, SocketId};
 use weeziq_core::protocol::command::{Command, Request};
@@ -50,7 +51,7 @@ pub(crate) enum Message {
     /// Encoded frames for connections of yours, from a room elsewhere.
     Frames {
         to: Vec<ConnId>,
-        frames: Arc<[u8]>,
+        frames: Bytes,
         /// Where in `frames` those lie that may be dropped for slow readers.
         volatile: Box<[Range<usize>]>,
     },

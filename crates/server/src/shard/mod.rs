@@ -6,6 +6,7 @@
 //! among everything that arrived together.
 
 mod audience;
+mod backlog;
 mod conn;
 mod deliver;
 mod gate;
@@ -13,6 +14,7 @@ mod intake;
 pub(crate) mod mailbox;
 mod rooms;
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
 use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
+use weeziq_core::protocol::command::Request;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
 use weeziq_core::store::conversations::interrupt_unfinished;
@@ -77,6 +80,13 @@ pub(crate) struct Shard {
     ready: Vec<usize>,
     /// Whether the inbox had.
     has_mail: bool,
+    /// Those whose large replies have to wait for the replies of others, and what they asked for.
+    deferred: VecDeque<(ConnId, Request)>,
+    /// How many were taken in this turn, and whether more of them wait to be read than memory is meant for.
+    large_in_turn: usize,
+    is_laden: bool,
+    /// How much was asked for since that was last counted.
+    asked_bytes_since: usize,
     tick_at: UnixMs,
     ticks: usize,
 
@@ -115,6 +125,11 @@ const WAKER: Token = Token(usize::MAX);
 const EVENTS_PER_TURN: usize = 1024;
 /// So many newcomers, among others, have their turn before those who are here have theirs again.
 const MESSAGES_PER_TURN: usize = 256;
+/// What is asked for and not read yet may take so much memory in all; beyond it, large replies are made one at a time.
+const ASKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Large replies of one turn: the first of them leave before the last are put together.
+const LARGE_PER_TURN: usize = 32;
+const LADEN_PATIENCE_MS: i64 = 20;
 /// One read; also what one connection may bring in a turn before the others have theirs.
 const READ_BYTES: usize = 64 * 1024;
 const TICK_MS: i64 = 1_000;
@@ -172,6 +187,10 @@ impl Shard {
             closing: Vec::new(),
             ready: Vec::new(),
             has_mail: false,
+            deferred: VecDeque::new(),
+            large_in_turn: 0,
+            is_laden: false,
+            asked_bytes_since: 0,
             tick_at: now.plus(TICK_MS),
             ticks: 0,
             rooms: Slab::new(),
@@ -217,6 +236,7 @@ impl Shard {
     }
 
     fn turn(&mut self, events: &Events, messages: &mut Vec<Message>) {
+        self.take_deferred();
         for slot in std::mem::take(&mut self.ready) {
             self.read(slot);
         }
@@ -275,7 +295,8 @@ impl Shard {
             Message::Visitors { domain, input } => self.tell_visitors(domain, input),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Message::Frames { to, frames, volatile } => {
-                self.deliver_remote(&to, Frames::of(&frames, &volatile));
+                let shared = RefCell::new(frames.clone());
+                self.deliver_remote(&to, Frames::of(&frames, &volatile, &shared));
             }
             Message::Observed { frame } => self.show_observers(&frame),
             Message::Summarise(gathering) => self.summarise(&gathering),
@@ -306,7 +327,7 @@ impl Shard {
 
     /// How long nothing can be due.
     fn patience(&self) -> Duration {
-        if self.has_mail || !self.ready.is_empty() {
+        if self.has_mail || !self.ready.is_empty() || (!self.deferred.is_empty() && !self.is_laden) {
             return Duration::ZERO;
         }
         if self.stopping.is_some() {
@@ -314,6 +335,7 @@ impl Shard {
         }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let due = timer.map_or(self.tick_at, |at| at.min(self.tick_at));
+        let due = if self.deferred.is_empty() { due } else { due.min(self.now.plus(LADEN_PATIENCE_MS)) };
         Duration::from_millis(due.since(self.clock.now()).clamp(0, TICK_MS) as u64)
     }
 
@@ -338,7 +360,7 @@ impl Shard {
     /// Pings each socket every so often, and lets go of those from which nothing comes any more. A part of them at
     /// each tick, so that no tick is long.
     fn keep_alive(&mut self) {
-        let mut gone = Vec::new();
+        let (mut gone, mut slow) = (Vec::new(), Vec::new());
         for slot in (self.ticks % SWEEP_TICKS..self.conns.capacity()).step_by(SWEEP_TICKS) {
             let Some(conn) = self.conns.get_mut(slot) else {
                 continue;
@@ -348,9 +370,14 @@ impl Shard {
             };
             if self.now.since(socket.heard_at) >= weeziq_core::limits::SILENCE_MS_MAX {
                 gone.push(slot);
+            } else if socket.is_out_of_pace(self.now) {
+                slow.push(slot);
             } else if socket.ping_if_due(self.now) {
                 self.dirty_conns.push(slot);
             }
+        }
+        for slot in slow {
+            self.begin_closing(slot);
         }
         for slot in gone {
             self.part(slot, Farewell::Died);

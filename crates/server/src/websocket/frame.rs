@@ -240,9 +240,9 @@ fn write(opcode: u8, payload: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(payload);
 }
 
-/// Where the last of our frames that begins at or before `at` begins, in bytes that begin with a frame.
-pub(crate) fn boundary_before(frames: &[u8], at: usize) -> usize {
-    boundaries(frames).take_while(|start| *start <= at).last().unwrap_or(0)
+/// How many frames of ours these bytes are.
+pub(crate) fn count(frames: &[u8]) -> usize {
+    boundaries(frames).skip(1).count()
 }
 
 /// Where the first of our frames that begins at or after `at` begins: where something else may be put in between.

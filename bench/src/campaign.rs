@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cli::Campaign;
+use crate::dialect::Dialect;
 use crate::failure::{Failure, Result};
-use crate::limits::DESCRIPTORS_SPARE;
 use crate::machine::Floor;
+use crate::provider::Provider;
 use crate::report::{self, Record, Report};
 use crate::scenario::{Outcome, Scenario, raise_descriptor_limit};
 use crate::server::{Launch, Server};
 
 impl Campaign {
     pub(crate) fn run(&self) -> Result<Report> {
-        let most = self.scenarios.iter().map(Scenario::connections).max().unwrap_or(0);
-        raise_descriptor_limit(u64::from(most) + DESCRIPTORS_SPARE)?;
+        raise_descriptor_limit(self.scenarios.iter().map(Scenario::descriptors).max().unwrap_or(0))?;
         let data_root = self
             .data_root
             .canonicalize()
@@ -29,7 +29,7 @@ impl Campaign {
         report.floor(Floor::measure()?);
         for round in 1..=self.rounds {
             for scenario in &self.scenarios {
-                for launch in &launches {
+                for launch in launches.iter().filter(|launch| launch.can(scenario)) {
                     report::complain(&format!("round {round}: {} on {}", scenario.name, launch.name));
                     let result = measure(scenario, launch, &data_root, &mut report);
                     report.add(Record::of(scenario, &launch.name, round, result));
@@ -42,15 +42,17 @@ impl Campaign {
     fn launches(&self, report: &mut Report) -> Result<Vec<Launch>> {
         let mut launches = Vec::new();
         if let Some(server) = &self.server {
+            report.version("weeziq", &version(server));
             let program = server
                 .canonicalize()
                 .map_err(|error| Failure::Usage(format!("--server {}: {error}", server.display())))?;
-            for durability in ["normal", "full"] {
+            for durability in DURABILITIES {
                 launches.push(Launch {
-                    name: format!("weeziq {durability}"),
+                    name: format!("{OURS}{durability}"),
                     program: program.clone(),
                     arguments: Vec::new(),
-                    environment: vec![("DURABILITY", durability)],
+                    environment: vec![("DURABILITY", durability.into())],
+                    dialect: Dialect::Plain,
                 });
             }
         }
@@ -70,15 +72,45 @@ impl Campaign {
     }
 }
 
+/// A fresh server, one run, and its end.
 fn measure(scenario: &Scenario, launch: &Launch, data_root: &Path, report: &mut Report) -> Result<Outcome> {
     let place = format!("{} on {}", scenario.name, launch.name);
-    let server = Server::start(launch, data_root).map_err(|failure| failure.at(&place))?;
+    let mut provider = if scenario.load.needs_provider() { Some(Provider::open(0)?) } else { None };
+    let server = Server::start(&launch.adapted(scenario, provider.as_ref()), data_root)
+        .map_err(|failure| failure.at(&place))?;
     report.readiness(&launch.name, &server.readiness);
-    let outcome = scenario.run(&server.target(), Some(server.pid())).map_err(|failure| failure.at(&place));
+    let outcome = scenario.run(&server.target(), Some(server.pid()), provider.as_mut());
     if let Err(failure) = server.stop() {
         report.note(&failure.at(&place).to_string());
     }
-    outcome
+    outcome.map_err(|failure| failure.at(&place))
+}
+
+impl Launch {
+    fn can(&self, scenario: &Scenario) -> bool {
+        self.name.starts_with(OURS) || !scenario.load.is_ours_alone()
+    }
+
+    /// With the settings that a scenario takes.
+    fn adapted(&self, scenario: &Scenario, provider: Option<&Provider>) -> Self {
+        let mut launch = self.clone();
+        if !scenario.load.keeps_limits() {
+            let off = ["EVENTS_PER_SEC", "AI_PER_USER_PER_MIN", "AI_PER_IP_PER_MIN"];
+            launch.environment.extend(off.map(|limit| (limit, "0".into())));
+        }
+        launch.environment.extend(provider.map(|provider| ("OPENAI_BASE_URL", provider.base_url())));
+        launch
+    }
+}
+
+const OURS: &str = "weeziq ";
+const DURABILITIES: [&str; 2] = ["normal", "full"];
+
+/// What it says of itself.
+fn version(program: &Path) -> String {
+    let said =
+        Command::new(program).arg("--version").output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&said).trim().to_owned()
 }
 
 /// Another server in the same run.
@@ -87,11 +119,18 @@ struct Peer {
     script: &'static str,
     /// In the folder of the peers; else on the path.
     program: &'static str,
+    dialect: Dialect,
 }
 
 const PEERS: &[Peer] = &[
-    Peer { name: "ws (node)", script: "ws.mjs", program: "node" },
-    Peer { name: "bun", script: "bun.mjs", program: "node_modules/.bin/bun" },
+    Peer {
+        name: "socket.io (node)",
+        script: "socketio-bench.mjs",
+        program: "node",
+        dialect: Dialect::SocketIo,
+    },
+    Peer { name: "ws (node)", script: "ws.mjs", program: "node", dialect: Dialect::Plain },
+    Peer { name: "bun", script: "bun.mjs", program: "node_modules/.bin/bun", dialect: Dialect::Plain },
 ];
 
 impl Peer {
@@ -110,6 +149,7 @@ impl Peer {
                 program,
                 arguments: vec![script.into_os_string()],
                 environment: Vec::new(),
+                dialect: self.dialect,
             }),
             _ => Err(format!("{} does not run", program.display())),
         }

@@ -7,6 +7,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::clock::Clock;
+use crate::dialect::Dialect;
 use crate::inbox::Inbox;
 use crate::limits::{
     FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, KIND_PREFIX_BYTES, OUTGOING_BYTES_MAX, READ_BYTES,
@@ -29,6 +30,7 @@ pub(crate) struct Context<'a> {
     pub(crate) buffer: &'a mut Vec<u8>,
     pub(crate) masks: &'a mut Masks,
     pub(crate) handshake: &'a [u8],
+    pub(crate) dialect: Dialect,
     pub(crate) clock: Clock,
 }
 
@@ -36,6 +38,7 @@ pub(crate) struct Connection {
     member: Member,
     socket: TcpStream,
     stage: Stage,
+    opened_ns: u64,
     join_event: Vec<u8>,
     /// The start of a frame whose rest has not come.
     kept: Vec<u8>,
@@ -53,6 +56,7 @@ impl Connection {
         registry: &Registry,
         member: Member,
         join_event: Vec<u8>,
+        now_ns: u64,
     ) -> io::Result<Self> {
         let mut socket = TcpStream::connect(to)?;
         registry.register(&mut socket, Token(member.0 as usize), Interest::READABLE | Interest::WRITABLE)?;
@@ -60,6 +64,7 @@ impl Connection {
             member,
             socket,
             stage: Stage::Connecting,
+            opened_ns: now_ns,
             join_event,
             kept: Vec::new(),
             skip_bytes: 0,
@@ -160,8 +165,9 @@ impl Connection {
                 None => return Ok(rest),
             }
             self.stage = Stage::Joining;
-            let event = std::mem::take(&mut self.join_event);
-            self.send(Opcode::Text, &event, cx)?;
+            if cx.dialect.client_speaks_first() {
+                self.ask_to_join(cx)?;
+            }
         }
         let skipped = self.skip_bytes.min(rest.len());
         self.skip_bytes -= skipped;
@@ -196,7 +202,7 @@ impl Connection {
             return Err("the server masked a frame".into());
         }
         match (header.opcode, header.fin) {
-            (Opcode::Text, true) => self.event(payload, now_ns, cx),
+            (Opcode::Text, true) => self.event(payload, now_ns, cx)?,
             (Opcode::Text, false) => self.fragments = payload.to_vec(),
             (Opcode::Continuation, fin) => {
                 self.fragments.extend_from_slice(payload);
@@ -205,7 +211,7 @@ impl Connection {
                 }
                 if fin {
                     let whole = std::mem::take(&mut self.fragments);
-                    self.event(&whole, now_ns, cx);
+                    self.event(&whole, now_ns, cx)?;
                 }
             }
             (Opcode::Ping, _) => self.send(Opcode::Pong, payload, cx)?,
@@ -221,12 +227,25 @@ impl Connection {
         Ok(())
     }
 
-    fn event(&mut self, payload: &[u8], now_ns: u64, cx: &mut Context<'_>) {
-        if cx.inbox.event(self.member, payload, now_ns) == Some(Kind::JoinedRoom)
-            && self.stage == Stage::Joining
-        {
-            self.stage = Stage::Joined;
+    fn event(&mut self, payload: &[u8], now_ns: u64, cx: &mut Context<'_>) -> Result<(), String> {
+        let kind = cx.dialect.kind(payload);
+        if let Some(reply) = cx.dialect.reply_to(kind) {
+            return self.send(Opcode::Text, reply, cx);
         }
+        if kind == Some(Kind::Connected) {
+            return self.ask_to_join(cx);
+        }
+        cx.inbox.event(self.member, kind, payload, now_ns);
+        if kind == Some(Kind::JoinedRoom) && self.stage == Stage::Joining {
+            self.stage = Stage::Joined;
+            cx.inbox.join_time.record(now_ns.saturating_sub(self.opened_ns));
+        }
+        Ok(())
+    }
+
+    fn ask_to_join(&mut self, cx: &mut Context<'_>) -> Result<(), String> {
+        let event = std::mem::take(&mut self.join_event);
+        self.send(Opcode::Text, &event, cx)
     }
 
     pub(crate) fn send_text(&mut self, payload: &[u8], cx: &mut Context<'_>) {

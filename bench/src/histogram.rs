@@ -6,6 +6,12 @@ pub(crate) struct Histogram {
     highest: u64,
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Histogram {
     pub(crate) fn new() -> Self {
         Self { counts: vec![0; bucket(u64::MAX) + 1], total: 0, highest: 0 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::answers::Answers;
 use crate::histogram::Histogram;
 use crate::ledger::{Entry, Errors, Ledger};
 use crate::wire::{self, Fields, Kind, Member, RunId};
@@ -26,10 +27,15 @@ pub(crate) struct Inbox {
     errors: Errors,
     first_trouble: Option<String>,
     pub(crate) joined: u32,
+    /// From the connect to the answer to the join.
+    pub(crate) join_time: Histogram,
+    pub(crate) answers: Answers,
     /// Everything read, skipped frames included: the measure of silence.
     pub(crate) bytes: u64,
     pub(crate) deliveries: u64,
     pub(crate) latency: Histogram,
+    /// Of each message, until the last member of its room had it.
+    pub(crate) last_member: Histogram,
     pub(crate) ack_latency: Histogram,
     pub(crate) last_delivery_ns: u64,
 }
@@ -45,9 +51,12 @@ impl Inbox {
             errors: Errors::default(),
             first_trouble: None,
             joined: 0,
+            join_time: Histogram::new(),
+            answers: Answers::default(),
             bytes: 0,
             deliveries: 0,
             latency: Histogram::new(),
+            last_member: Histogram::new(),
             ack_latency: Histogram::new(),
             last_delivery_ns: 0,
         }
@@ -74,21 +83,25 @@ impl Inbox {
         sender.sent.saturating_sub(sender.acked.min(sender.echoed))
     }
 
-    pub(crate) fn event(&mut self, receiver: Member, payload: &[u8], now_ns: u64) -> Option<Kind> {
-        let kind = Kind::of(payload);
+    pub(crate) fn event(&mut self, receiver: Member, kind: Option<Kind>, payload: &[u8], now_ns: u64) {
         match kind {
             Some(Kind::NewMessage) => self.new_message(receiver, payload, now_ns),
             Some(Kind::MessageSent) => self.message_sent(receiver, now_ns),
             Some(Kind::JoinedRoom) => self.joined += 1,
+            Some(Kind::AiChunk) => self.answers.chunk(receiver, payload, now_ns),
+            Some(Kind::AiComplete) => {
+                if let Some(trouble) = self.answers.complete(receiver, payload, now_ns) {
+                    self.trouble(|| format!("member {}: {trouble}", receiver.0));
+                }
+            }
             Some(Kind::Error) => {
                 self.errors.refused += 1;
                 let text = String::from_utf8_lossy(payload.get(..payload.len().min(200)).unwrap_or_default());
                 self.trouble(|| format!("member {} got {text}", receiver.0));
             }
-            Some(Kind::Other) => {}
+            Some(Kind::Other | Kind::Opened | Kind::Connected | Kind::Ping) => {}
             None => self.broken(receiver, "an event has no type"),
         }
-        kind
     }
 
     fn new_message(&mut self, receiver: Member, payload: &[u8], now_ns: u64) {
@@ -98,13 +111,17 @@ impl Inbox {
             return self.ledger.foreign();
         };
         let entry = Entry { sender: mark.sender, number: mark.number };
-        if self.ledger.delivered(receiver, entry, self.fields.seq(payload)) {
+        let sight = self.ledger.delivered(receiver, entry, self.fields.seq(payload));
+        if sight.is_first {
             let room = wire::room_name(self.run, self.ledger.room_of(mark.sender));
             if self.fields.room(payload) != Some(room.as_bytes()) {
                 self.ledger.misrouted();
             }
         }
         self.latency.record(now_ns.saturating_sub(mark.intended_ns));
+        if sight.is_last {
+            self.last_member.record(now_ns.saturating_sub(mark.intended_ns));
+        }
         if receiver == mark.sender
             && let Some(sender) = self.senders.get_mut(receiver.0 as usize)
         {
@@ -153,13 +170,15 @@ impl Inbox {
 
     pub(crate) fn errors(&self) -> Errors {
         let Errors { overacked, refused, disconnected, .. } = self.errors;
-        Errors { unacked: self.unacked, overacked, refused, disconnected, ..self.ledger.errors() }
+        let here = Errors { unacked: self.unacked, overacked, refused, disconnected, ..Errors::default() };
+        here.plus(self.ledger.errors()).plus(self.answers.errors())
     }
 
     /// Forgets the warm-up's figures, not its errors.
     pub(crate) fn start_measuring(&mut self) {
         self.deliveries = 0;
         self.latency.clear();
+        self.last_member.clear();
         self.ack_latency.clear();
     }
 }

@@ -38,10 +38,12 @@ pub(crate) struct Errors {
     pub(crate) refused: u64,
     /// Connections that the server ended, or that broke.
     pub(crate) disconnected: u64,
+    /// Answers of the AI with something else in them than the model said, or that did not end as it did.
+    pub(crate) garbled: u64,
 }
 
 impl Errors {
-    pub(crate) fn named(&self) -> [(&'static str, u64); 10] {
+    pub(crate) fn named(&self) -> [(&'static str, u64); 11] {
         [
             ("lost", self.lost),
             ("duplicate", self.duplicate),
@@ -53,6 +55,7 @@ impl Errors {
             ("overacked", self.overacked),
             ("refused", self.refused),
             ("disconnected", self.disconnected),
+            ("garbled", self.garbled),
         ]
     }
 
@@ -68,6 +71,7 @@ impl Errors {
             overacked: self.overacked + other.overacked,
             refused: self.refused + other.refused,
             disconnected: self.disconnected + other.disconnected,
+            garbled: self.garbled + other.garbled,
         }
     }
 }
@@ -97,7 +101,18 @@ pub(crate) struct Ledger {
 struct Room {
     /// By `seq - 1`.
     order: Vec<Option<Entry>>,
+    /// How many members have it, likewise.
+    reached: Vec<u32>,
     sent: u64,
+}
+
+/// What a delivery was to the whole room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// Nobody had it before: its envelope is worth a closer look.
+    pub(crate) is_first: bool,
+    /// Now all members have it.
+    pub(crate) is_last: bool,
 }
 
 #[derive(Clone, Default)]
@@ -143,12 +158,13 @@ impl Ledger {
         Entry { sender, number }
     }
 
-    /// Enters a delivery. True if it is the first sight of that message, when its envelope is worth a closer look.
-    pub(crate) fn delivered(&mut self, receiver: Member, entry: Entry, seq: Option<u64>) -> bool {
+    /// Enters a delivery.
+    pub(crate) fn delivered(&mut self, receiver: Member, entry: Entry, seq: Option<u64>) -> Sight {
+        let unseen = Sight::default();
         let number = self.room_of(entry.sender);
         if self.room_of(receiver) != number {
             self.errors.misrouted += 1;
-            return false;
+            return unseen;
         }
         let (Some(room), Some(sender), Some(receiver)) = (
             self.rooms.get_mut(number as usize),
@@ -156,44 +172,51 @@ impl Ledger {
             self.receivers.get_mut(receiver.0 as usize),
         ) else {
             self.errors.foreign += 1;
-            return false;
+            return unseen;
         };
         let Some(known_seq) = sender.seqs.get_mut(entry.number as usize) else {
             self.errors.foreign += 1;
-            return false;
+            return unseen;
         };
         // A server that stores a message twice numbers past `sent`; anything further off is no number of this room.
         let Some(seq) = seq.filter(|seq| (1..=room.sent * 2 + 1).contains(seq)) else {
             self.errors.misnumbered += 1;
-            return false;
+            return unseen;
         };
         let seq = seq as u32;
         let place = seq as usize - 1;
         if room.order.len() <= place {
             room.order.resize(place + 1, None);
+            room.reached.resize(place + 1, 0);
         }
-        let Some(slot) = room.order.get_mut(place) else {
-            return false;
+        let (Some(slot), Some(reached)) = (room.order.get_mut(place), room.reached.get_mut(place)) else {
+            return unseen;
         };
-        let first_sight = slot.is_none();
+        let is_first = slot.is_none();
         if *slot.get_or_insert(entry) != entry {
             self.errors.misnumbered += 1;
-            return false;
+            return unseen;
         }
         if *known_seq == 0 {
             *known_seq = seq;
         }
         let stored_twice = *known_seq != seq;
-        match receiver.take(seq) {
-            Arrival::Again => self.errors.duplicate += 1,
-            _ if stored_twice => self.errors.duplicate += 1,
-            Arrival::Next => self.distinct += 1,
+        let is_new = match receiver.take(seq) {
+            Arrival::Again => false,
+            _ if stored_twice => false,
+            Arrival::Next => true,
             Arrival::Late => {
                 self.errors.reordered += 1;
-                self.distinct += 1;
+                true
             }
+        };
+        if !is_new {
+            self.errors.duplicate += 1;
+            return Sight { is_first, is_last: false };
         }
-        first_sight
+        self.distinct += 1;
+        *reached += 1;
+        Sight { is_first, is_last: *reached == self.members_per_room }
     }
 
     pub(crate) fn outstanding(&self) -> u64 {
@@ -305,13 +328,14 @@ mod tests {
     #[test]
     fn numbers_must_exist_stand_for_one_message_and_not_run_away() {
         let (mut ledger, entries) = five_sent();
-        assert!(ledger.delivered(Member(0), entries[0], Some(1)), "first sight");
-        assert!(!ledger.delivered(Member(1), entries[0], Some(1)), "second sight");
+        let sights = [0, 1, 2, 2].map(|member| ledger.delivered(Member(member), entries[0], Some(1)));
+        assert_eq!(sights.map(|sight| sight.is_first), [true, false, false, false]);
+        assert_eq!(sights.map(|sight| sight.is_last), [false, false, true, false]);
         ledger.delivered(Member(0), entries[1], Some(1));
         ledger.delivered(Member(0), entries[1], None);
         ledger.delivered(Member(0), entries[1], Some(0));
         ledger.delivered(Member(0), entries[1], Some(u64::MAX));
-        assert_eq!(ledger.errors(), Errors { misnumbered: 4, lost: 13, ..Errors::default() });
+        assert_eq!(ledger.errors(), Errors { misnumbered: 4, lost: 12, duplicate: 1, ..Errors::default() });
     }
 
     #[test]

@@ -13,6 +13,14 @@ pub(crate) const MESSAGES_MAX: u64 = 10_000_000;
 /// Descriptors that are neither a connection nor idle: epoll, timer, logs, the child's pipes.
 pub(crate) const DESCRIPTORS_SPARE: u64 = 64;
 
+/// A provider's request: the context of one question.
+pub(crate) const PROVIDER_REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Above it the interval between tokens is under a millisecond, which no model reaches.
+pub(crate) const TOKENS_PER_SEC_MAX: u64 = 1_000;
+/// A server gives up an answer after a minute.
+pub(crate) const STREAM_SECONDS_MAX: u64 = 50;
+pub(crate) const HOSTILE_MAX: u64 = 100;
+
 /// Length of the chat text, padded; with the envelope a frame is about 270 bytes.
 pub(crate) const TEXT_BYTES: usize = 128;
 /// One read takes up to this much; several saturated frames fit, and it stays in the L2 cache.
@@ -27,6 +35,8 @@ pub(crate) const KIND_PREFIX_BYTES: usize = 48;
 
 pub(crate) const READY_MAX: Duration = Duration::from_secs(30);
 pub(crate) const STOP_MAX: Duration = Duration::from_secs(15);
+/// Until all questions are with the model.
+pub(crate) const STREAMS_ASKED_MAX: Duration = Duration::from_secs(10);
 pub(crate) const JOIN_MAX: Duration = Duration::from_secs(120);
 /// Presence frames of a 500-member join may trail: silence of `QUIET` ends the wait, `QUIET_MAX` gives up.
 pub(crate) const QUIET: Duration = Duration::from_millis(300);

@@ -3,22 +3,31 @@
 //! A message carries who sent it, its number and when it was due; so each delivery can be timed from that moment and
 //! checked for loss, repetition, order and room. README.md says what is measured and how.
 
+mod answers;
 mod campaign;
 mod cli;
 mod clock;
 mod connection;
+mod dialect;
 mod failure;
+mod flags;
 mod histogram;
+mod hostile;
 mod inbox;
 mod ledger;
 mod limits;
 mod machine;
+mod presets;
 mod process;
+mod provider;
 mod report;
 mod scenario;
 mod self_test;
 mod server;
+mod streams;
 mod swarm;
+mod token;
+mod traffic;
 mod wire;
 mod ws;
 
@@ -26,6 +35,7 @@ use std::process::ExitCode;
 
 use cli::Command;
 use failure::Result;
+use provider::Provider;
 use report::{Record, Report};
 
 fn main() -> ExitCode {
@@ -49,12 +59,14 @@ fn run(command: Command) -> Result<ExitCode> {
             report::say(&text);
             Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
-        Command::One { scenario, target, pid, json } => {
-            let outcome = scenario.run(&target, pid)?;
+        Command::One { scenario, target, pid, provider_port, outputs } => {
+            let mut provider = provider_port.map(Provider::open).transpose()?;
+            let outcome = scenario.run(&target, pid, provider.as_mut())?;
             let mut report = Report::new();
             report.add(Record::of(&scenario, "server", 1, Ok(outcome)));
-            report.finish(json.as_deref())
+            report.finish(&outputs)
         }
-        Command::All(campaign) => campaign.run()?.finish(campaign.json.as_deref()),
+        Command::All(campaign) => campaign.run()?.finish(&campaign.outputs),
+        Command::Report { json, outputs } => report::tell_again(&json, &outputs),
     }
 }

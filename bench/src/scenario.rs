@@ -1,15 +1,19 @@
-//! What is measured: who sits where, who sends how, and the course of one run against one server.
+//! What is measured: who sits where, what they do, and the course of one run against one server.
 
 use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
 use crate::histogram::Histogram;
+use crate::hostile::{Siege, Tally};
 use crate::ledger::Errors;
-use crate::limits::{DESCRIPTORS_SPARE, IDLE_SETTLE, MESSAGES_MAX, SETTLE};
+use crate::limits::{DESCRIPTORS_SPARE, IDLE_SETTLE};
 use crate::machine::{Disturbance, Usage};
 use crate::process::{Cpu, Pid};
-use crate::swarm::{Swarm, TURN_MAX, Target};
-use crate::wire::{Member, RunId};
+use crate::provider::Provider;
+use crate::streams::{Flow, Streams};
+use crate::swarm::{Swarm, Target};
+use crate::traffic::{Talk, Traffic};
+use crate::wire::RunId;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scenario {
@@ -22,51 +26,65 @@ pub(crate) struct Scenario {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// Nobody says anything: only joins and memory are measured.
+    /// Nobody says anything: joins and memory are measured.
     Idle,
-    /// Messages are due at fixed times, whether or not the server keeps up. All rooms together.
-    Open { rate_per_sec: u32, senders: Senders, warmup: Duration, time: Duration },
-    /// Each sender keeps this many on their way.
-    Closed { in_flight: u32, senders: Senders, warmup: Duration, time: Duration },
+    /// Likewise, and how long each took to get in; all come at once.
+    Storm,
+    Talk(Talk),
+    /// The same talk twice: in peace, then among so many hostile clients of each kind.
+    Besieged {
+        talk: Talk,
+        of_each: u32,
+    },
+    /// Everyone hears an answer of the AI.
+    Streams(Flow),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Senders {
-    All,
-    /// The first so many connections.
-    First(u32),
-}
-
+#[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) errors: Errors,
     pub(crate) first_trouble: Option<String>,
     pub(crate) joins: Joins,
-    /// `None` in an idle run.
     pub(crate) traffic: Option<Traffic>,
+    pub(crate) siege: Option<Besieged>,
+    pub(crate) streams: Option<Streams>,
 }
 
+/// What `traffic` is held against in a run with hostile clients.
+pub(crate) struct Besieged {
+    pub(crate) calm: Traffic,
+    pub(crate) tallies: Vec<Tally>,
+}
+
+#[derive(Default)]
 pub(crate) struct Joins {
     pub(crate) connections: u32,
     pub(crate) elapsed: Duration,
     /// From before the first connect until the presence frames are through; `None` without a process to look at.
     pub(crate) cpu: Option<Cpu>,
+    pub(crate) generator_cpu: Cpu,
     pub(crate) disturbance: Option<Disturbance>,
+    /// From the connect to the answer to the join.
+    pub(crate) time: Histogram,
     /// How much the resident memory grew; read only in an idle run.
     pub(crate) resident_bytes: Option<u64>,
 }
 
-pub(crate) struct Traffic {
-    pub(crate) messages: u64,
-    pub(crate) deliveries: u64,
-    /// From the first send to the last delivery.
-    pub(crate) elapsed: Duration,
-    pub(crate) cpu: Option<Cpu>,
-    pub(crate) generator_cpu: Cpu,
-    pub(crate) disturbance: Option<Disturbance>,
-    pub(crate) latency: Histogram,
-    pub(crate) ack_latency: Histogram,
-    /// How late the generator itself was: if this is not far below the latency, it measured itself.
-    pub(crate) send_lag: Histogram,
+impl Load {
+    /// Whether the server has to be started with the generator's own model.
+    pub(crate) fn needs_provider(self) -> bool {
+        matches!(self, Self::Streams(_))
+    }
+
+    /// Whether it asks for what only WeeziQ has, or promises.
+    pub(crate) fn is_ours_alone(self) -> bool {
+        matches!(self, Self::Streams(_) | Self::Besieged { .. })
+    }
+
+    /// Whether the limit on events of a connection is part of what is measured.
+    pub(crate) fn keeps_limits(self) -> bool {
+        matches!(self, Self::Besieged { .. })
+    }
 }
 
 impl Scenario {
@@ -74,28 +92,61 @@ impl Scenario {
         self.rooms * self.members
     }
 
+    /// What this process needs for it; the model's side of a stream is ours too.
+    pub(crate) fn descriptors(&self) -> u64 {
+        let sides = if self.load.needs_provider() { 2 } else { 1 };
+        u64::from(self.connections()) * sides + DESCRIPTORS_SPARE
+    }
+
     /// One run against a server that is up. Without a pid its cost stays unknown.
-    pub(crate) fn run(&self, target: &Target, pid: Option<Pid>) -> Result<Outcome> {
-        raise_descriptor_limit(u64::from(self.connections()) + DESCRIPTORS_SPARE)?;
+    pub(crate) fn run(
+        &self,
+        target: &Target,
+        pid: Option<Pid>,
+        provider: Option<&mut Provider>,
+    ) -> Result<Outcome> {
+        raise_descriptor_limit(self.descriptors())?;
         let run = RunId(fresh_id());
         let mut swarm = Swarm::new(target, run, self.rooms, self.members)?;
         let joins = self.join(&mut swarm, pid)?;
-        let traffic = match self.load {
-            Load::Idle => None,
-            load => Some(Traffic::measure(&mut swarm, load, self.connections(), pid).map_err(|failure| {
-                match swarm.inbox().first_trouble() {
-                    Some(trouble) => failure.at(trouble),
-                    None => failure,
-                }
-            })?),
-        };
+        let mut outcome = Outcome { joins, ..Outcome::default() };
+        self.load(&mut swarm, target, pid, provider, &mut outcome).map_err(|failure| {
+            match swarm.inbox().first_trouble() {
+                Some(trouble) => failure.at(trouble),
+                None => failure,
+            }
+        })?;
         let inbox = swarm.inbox();
-        Ok(Outcome {
-            errors: inbox.errors(),
-            first_trouble: inbox.first_trouble().map(str::to_owned),
-            joins,
-            traffic,
-        })
+        outcome.errors = inbox.errors();
+        outcome.first_trouble = inbox.first_trouble().map(str::to_owned);
+        Ok(outcome)
+    }
+
+    fn load(
+        &self,
+        swarm: &mut Swarm,
+        target: &Target,
+        pid: Option<Pid>,
+        provider: Option<&mut Provider>,
+        outcome: &mut Outcome,
+    ) -> Result<()> {
+        let connections = self.connections();
+        match self.load {
+            Load::Idle | Load::Storm => {}
+            Load::Talk(talk) => outcome.traffic = Some(Traffic::measure(swarm, talk, connections, pid)?),
+            Load::Besieged { talk, of_each } => {
+                let calm = Traffic::measure(swarm, talk, connections, pid)?;
+                let siege = Siege::lay(target, of_each);
+                outcome.traffic = Some(Traffic::measure(swarm, talk, connections, pid)?);
+                outcome.siege = Some(Besieged { calm, tallies: siege.lift()? });
+            }
+            Load::Streams(flow) => {
+                let missing = || Failure::Usage("streams need a model: --provider-port PORT".into());
+                let provider = provider.ok_or_else(missing)?;
+                outcome.streams = Some(Streams::measure(swarm, provider, flow, connections, pid)?);
+            }
+        }
+        Ok(())
     }
 
     fn join(&self, swarm: &mut Swarm, pid: Option<Pid>) -> Result<Joins> {
@@ -108,165 +159,25 @@ impl Scenario {
         let elapsed = start.elapsed();
         swarm.wait_quiet()?;
         let cpu = since(cpu(pid)?, cpu_before);
-        let own = Pid::own().cpu_alone()?.since(own_before);
-        let disturbance = cpu.map(|cpu| Usage::now().disturbance_since(usage_before, &[cpu, own]));
+        let generator_cpu = Pid::own().cpu_alone()?.since(own_before);
+        let disturbance = cpu.map(|cpu| Usage::now().disturbance_since(usage_before, &[cpu, generator_cpu]));
         let mut resident_bytes = None;
         if self.load == Load::Idle {
             swarm.listen_for(IDLE_SETTLE)?;
             let now = pid.map(Pid::resident_bytes);
             resident_bytes = now.zip(resident_before).map(|(now, before)| now.saturating_sub(before));
         }
-        Ok(Joins { connections: self.connections(), elapsed, cpu, disturbance, resident_bytes })
+        let time = std::mem::take(&mut swarm.inbox_mut().join_time);
+        let connections = self.connections();
+        Ok(Joins { connections, elapsed, cpu, generator_cpu, disturbance, time, resident_bytes })
     }
 }
 
-impl Traffic {
-    fn measure(swarm: &mut Swarm, load: Load, connections: u32, pid: Option<Pid>) -> Result<Self> {
-        let mut send_lag = Histogram::new();
-        let warmup = match load {
-            Load::Idle => Duration::ZERO,
-            Load::Open { warmup, .. } | Load::Closed { warmup, .. } => warmup,
-        };
-        if !warmup.is_zero() {
-            drive(swarm, load, connections, warmup, &mut send_lag)?;
-            swarm.drain()?;
-            swarm.listen_for(SETTLE)?;
-        }
-        send_lag.clear();
-        swarm.inbox_mut().start_measuring();
-        let usage_before = Usage::now();
-        let cpu_before = cpu(pid)?;
-        let own_before = Pid::own().cpu_alone()?;
-        let start_ns = swarm.clock().now_ns();
-        let time = match load {
-            Load::Idle => Duration::ZERO,
-            Load::Open { time, .. } | Load::Closed { time, .. } => time,
-        };
-        let messages = drive(swarm, load, connections, time, &mut send_lag)?;
-        swarm.drain()?;
-        let generator_cpu = Pid::own().cpu_alone()?.since(own_before);
-        swarm.listen_for(SETTLE)?;
-        let cpu = since(cpu(pid)?, cpu_before);
-        let disturbance = cpu.map(|cpu| Usage::now().disturbance_since(usage_before, &[cpu, generator_cpu]));
-        let inbox = swarm.inbox_mut();
-        Ok(Self {
-            messages,
-            deliveries: inbox.deliveries,
-            elapsed: Duration::from_nanos(inbox.last_delivery_ns.saturating_sub(start_ns)),
-            cpu,
-            generator_cpu,
-            disturbance,
-            latency: std::mem::replace(&mut inbox.latency, Histogram::new()),
-            ack_latency: std::mem::replace(&mut inbox.ack_latency, Histogram::new()),
-            send_lag,
-        })
-    }
-}
-
-/// Sends for the given time; returns how many messages.
-fn drive(
-    swarm: &mut Swarm,
-    load: Load,
-    connections: u32,
-    time: Duration,
-    lag: &mut Histogram,
-) -> Result<u64> {
-    match load {
-        Load::Idle => Ok(0),
-        Load::Open { rate_per_sec, senders, .. } => {
-            let order = senders.in_random_order(connections);
-            drive_open(swarm, rate_per_sec, &order, time, lag)
-        }
-        Load::Closed { in_flight, senders, .. } => {
-            drive_closed(swarm, in_flight, &senders.in_random_order(connections), time)
-        }
-    }
-}
-
-fn drive_open(
-    swarm: &mut Swarm,
-    rate: u32,
-    order: &[Member],
-    time: Duration,
-    lag: &mut Histogram,
-) -> Result<u64> {
-    let total = time.as_nanos() as u64 * u64::from(rate) / NS_PER_SEC;
-    let interval = Duration::from_nanos(NS_PER_SEC / u64::from(rate.max(1)));
-    let clock = swarm.clock();
-    let start_ns = clock.now_ns() + interval.as_nanos() as u64;
-    swarm.pacer().every(interval, interval)?;
-    let mut sent_since_turn = 0;
-    let mut sent = 0;
-    for (index, sender) in (0..total).zip(order.iter().cycle()) {
-        let due_ns = start_ns + index * NS_PER_SEC / u64::from(rate.max(1));
-        if sent_since_turn == SENDS_A_TURN_MAX {
-            swarm.turn(Duration::ZERO)?;
-            sent_since_turn = 0;
-        }
-        let mut now_ns = clock.now_ns();
-        while now_ns < due_ns {
-            swarm.turn(TURN_MAX)?;
-            sent_since_turn = 0;
-            now_ns = clock.now_ns();
-        }
-        sent_since_turn += 1;
-        lag.record(now_ns - due_ns);
-        swarm.send(*sender, due_ns);
-        sent += 1;
-        if swarm.inbox().disconnected() >= u64::from(DISCONNECTED_MAX) {
-            break;
-        }
-    }
-    swarm.pacer().stop()?;
-    Ok(sent)
-}
-
-fn drive_closed(swarm: &mut Swarm, in_flight: u32, senders: &[Member], time: Duration) -> Result<u64> {
-    let deadline = Instant::now() + time;
-    let mut sent = 0;
-    while Instant::now() < deadline && sent < MESSAGES_MAX && swarm.inbox().disconnected() == 0 {
-        for sender in senders {
-            while swarm.inbox().in_flight(*sender) < u64::from(in_flight) {
-                let now_ns = swarm.clock().now_ns();
-                swarm.send(*sender, now_ns);
-                sent += 1;
-            }
-        }
-        swarm.turn(TURN_MAX)?;
-    }
-    Ok(sent)
-}
-
-/// An open-loop run with so many broken connections has lost its meaning, and need not be waited for.
-const DISCONNECTED_MAX: u32 = 100;
-
-/// A generator that is behind must still read, or it would blame its own deafness on the server.
-const SENDS_A_TURN_MAX: u32 = 32;
-
-const NS_PER_SEC: u64 = 1_000_000_000;
-
-impl Senders {
-    /// Always the same shuffle: neighbours in time are not neighbours in a room, and runs stay comparable.
-    fn in_random_order(self, connections: u32) -> Vec<Member> {
-        let count = match self {
-            Self::All => connections,
-            Self::First(count) => count.min(connections),
-        };
-        let mut order: Vec<Member> = (0..count).map(Member).collect();
-        let mut state = 0x2545_f491_4f6c_dd1du64;
-        for end in (1..order.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            order.swap(end, (state >> 33) as usize % (end + 1));
-        }
-        order
-    }
-}
-
-fn cpu(pid: Option<Pid>) -> Result<Option<Cpu>> {
+pub(crate) fn cpu(pid: Option<Pid>) -> Result<Option<Cpu>> {
     pid.map(Pid::cpu).transpose()
 }
 
-fn since(now: Option<Cpu>, before: Option<Cpu>) -> Option<Cpu> {
+pub(crate) fn since(now: Option<Cpu>, before: Option<Cpu>) -> Option<Cpu> {
     now.zip(before).map(|(now, before)| now.since(before))
 }
 
@@ -288,20 +199,4 @@ pub(crate) fn raise_descriptor_limit(needed: u64) -> Result<()> {
 fn fresh_id() -> u32 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     (now.as_nanos() as u32).rotate_left(7) ^ std::process::id()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shuffle_keeps_everyone_once_and_is_the_same_each_time() {
-        let order = Senders::All.in_random_order(100);
-        assert_eq!(order, Senders::All.in_random_order(100));
-        assert_ne!(order, (0..100).map(Member).collect::<Vec<_>>());
-        let mut sorted = order;
-        sorted.sort();
-        assert_eq!(sorted, (0..100).map(Member).collect::<Vec<_>>());
-        assert_eq!(Senders::First(2).in_random_order(500).len(), 2);
-    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::dialect::Dialect;
 use crate::failure::{Failure, Result};
 use crate::limits::{READY_MAX, STOP_MAX};
 use crate::process::Pid;
@@ -19,12 +20,14 @@ pub(crate) struct Launch {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
-    pub(crate) environment: Vec<(&'static str, &'static str)>,
+    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) dialect: Dialect,
 }
 
 pub(crate) struct Server {
     child: Child,
     port: u16,
+    dialect: Dialect,
     folder: Folder,
     /// The start of what `/readyz` said; a peer tells its versions there.
     pub(crate) readiness: String,
@@ -42,10 +45,10 @@ impl Server {
             .env_clear()
             .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
             .current_dir(&folder.path)
-            .envs([("HOST", "127.0.0.1"), ("NODE_ENV", "production"), ("EVENTS_PER_SEC", "0")])
+            .envs([("HOST", "127.0.0.1"), ("NODE_ENV", "production")])
             .env("PORT", port.to_string())
             .env("DATA_DIR", folder.path.join("data"))
-            .envs(launch.environment.iter().copied())
+            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -53,7 +56,8 @@ impl Server {
             .map_err(|error| {
                 Failure::Usage(format!("{} does not start: {error}", launch.program.display()))
             })?;
-        let mut server = Self { child, port, folder, readiness: String::new() };
+        let dialect = launch.dialect;
+        let mut server = Self { child, port, dialect, folder, readiness: String::new() };
         server.wait_ready()?;
         Ok(server)
     }
@@ -63,7 +67,7 @@ impl Server {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { port: self.port, path: "/ws".into() }
+        Target { port: self.port, path: self.dialect.path().into(), dialect: self.dialect }
     }
 
     fn wait_ready(&mut self) -> Result<()> {
@@ -176,5 +180,7 @@ fn readiness(port: u16) -> Option<String> {
     let _ = socket.take(4096).read_to_end(&mut answer); // a server may keep the connection; what came is enough
     let answer = String::from_utf8_lossy(&answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.chars().take(200).collect())
+    // Of a body in chunks only the object.
+    let object = body.find('{').zip(body.rfind('}')).and_then(|(start, end)| body.get(start..=end));
+    head.starts_with("HTTP/1.1 200").then(|| object.unwrap_or(body).chars().take(200).collect())
 }

@@ -7,6 +7,7 @@ use mio::{Events, Poll, Token};
 
 use crate::clock::{Clock, Pacer};
 use crate::connection::{Connection, Context, Masks};
+use crate::dialect::Dialect;
 use crate::failure::{Failure, Result};
 use crate::inbox::Inbox;
 use crate::limits::{DRAIN_MAX, JOIN_MAX, QUIET, QUIET_MAX, SILENCE_MAX};
@@ -18,6 +19,7 @@ use crate::ws;
 pub(crate) struct Target {
     pub(crate) port: u16,
     pub(crate) path: String,
+    pub(crate) dialect: Dialect,
 }
 
 pub(crate) struct Swarm {
@@ -63,6 +65,10 @@ impl Swarm {
         self.clock
     }
 
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
     pub(crate) fn pacer(&self) -> &Pacer {
         &self.pacer
     }
@@ -102,8 +108,9 @@ impl Swarm {
 
     fn open(&mut self, member: Member) -> Result<()> {
         let to = SocketAddr::from((Ipv4Addr::LOCALHOST, self.target.port));
-        let join = wire::join_event(self.run, self.inbox.room_of(member), member);
-        self.connections.push(Connection::open(to, self.poll.registry(), member, join)?);
+        let join = wire::join_event(self.target.dialect, self.run, self.inbox.room_of(member), member);
+        let now_ns = self.clock.now_ns();
+        self.connections.push(Connection::open(to, self.poll.registry(), member, join, now_ns)?);
         Ok(())
     }
 
@@ -113,8 +120,8 @@ impl Swarm {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        let Self { events, connections, inbox, buffer, masks, handshake, clock, pacer, .. } = self;
-        let mut cx = Context { inbox, buffer, masks, handshake, clock: *clock };
+        let Self { events, connections, inbox, buffer, masks, handshake, clock, pacer, target, .. } = self;
+        let mut cx = Context { inbox, buffer, masks, handshake, dialect: target.dialect, clock: *clock };
         for event in events.iter() {
             if event.token() == PACER {
                 pacer.acknowledge();
@@ -135,14 +142,22 @@ impl Swarm {
 
     /// Sends the member's next message to his room, marked with the time at which it was due.
     pub(crate) fn send(&mut self, sender: Member, intended_ns: u64) {
-        let Self { connections, inbox, buffer, masks, handshake, clock, event, run, .. } = self;
-        let Some(connection) = connections.get_mut(sender.0 as usize) else {
-            return;
-        };
-        let room = inbox.room_of(sender);
-        let number = inbox.sent(sender, intended_ns).number;
-        wire::message_event(event, room, Mark { run: *run, sender, number, intended_ns });
-        connection.send_text(event, &mut Context { inbox, buffer, masks, handshake, clock: *clock });
+        let mut event = std::mem::take(&mut self.event);
+        let room = self.inbox.room_of(sender);
+        let number = self.inbox.sent(sender, intended_ns).number;
+        let mark = Mark { run: self.run, sender, number, intended_ns };
+        wire::message_event(&mut event, self.target.dialect, room, mark);
+        self.say(sender, &event);
+        self.event = event;
+    }
+
+    /// Sends any event as it stands.
+    pub(crate) fn say(&mut self, member: Member, event: &[u8]) {
+        let Self { connections, inbox, buffer, masks, handshake, clock, target, .. } = self;
+        let mut cx = Context { inbox, buffer, masks, handshake, dialect: target.dialect, clock: *clock };
+        if let Some(connection) = connections.get_mut(member.0 as usize) {
+            connection.send_text(event, &mut cx);
+        }
     }
 
     /// Reads on until nothing has come for a while: the presence frames of the joins are through.

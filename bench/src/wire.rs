@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use memchr::memmem::Finder;
 
+use crate::dialect::{Dialect, JOIN};
 use crate::limits::TEXT_BYTES;
 
 /// A connection, counted over all rooms; it is also the sender's name in a message.
@@ -31,7 +32,13 @@ pub(crate) enum Kind {
     NewMessage,
     MessageSent,
     JoinedRoom,
+    AiChunk,
+    AiComplete,
     Error,
+    /// Of Socket.IO alone: its transport is open, its namespace is joined, it asks whether we live.
+    Opened,
+    Connected,
+    Ping,
     /// Presence, history and whatever else: skipped.
     Other,
 }
@@ -42,6 +49,8 @@ impl Kind {
             b"new-message" => Self::NewMessage,
             b"message-sent" => Self::MessageSent,
             b"joined-room" => Self::JoinedRoom,
+            b"ai-stream-chunk" => Self::AiChunk,
+            b"ai-stream-complete" => Self::AiComplete,
             b"error" => Self::Error,
             _ => Self::Other,
         }
@@ -153,7 +162,8 @@ impl Fields {
     }
 }
 
-fn text_at(payload: &[u8], start: usize) -> Option<&[u8]> {
+/// The JSON string that begins there, as it stands, up to its closing quote.
+pub(crate) fn text_at(payload: &[u8], start: usize) -> Option<&[u8]> {
     let text = payload.get(start..)?;
     text.get(..string_length(text)?)
 }
@@ -174,26 +184,28 @@ pub(crate) fn room_name(run: RunId, room: u32) -> String {
     format!("bench-{:08x}-{room}", run.0)
 }
 
-pub(crate) fn join_event(run: RunId, room: u32, member: Member) -> Vec<u8> {
-    format!(
-        r#"{{"type":"join-room","roomId":"{}","userId":"u{m}","userName":"Member {m}","role":"agent"}}"#,
-        room_name(run, room),
-        m = member.0
-    )
-    .into_bytes()
+pub(crate) fn join_event(dialect: Dialect, run: RunId, room: u32, member: Member) -> Vec<u8> {
+    let mut out = Vec::new();
+    dialect.begin(&mut out, JOIN);
+    let (room, Member(member)) = (room_name(run, room), member);
+    // Writing to a Vec can't fail.
+    let _ =
+        write!(out, r#""roomId":"{room}","userId":"u{member}","userName":"Member {member}","role":"agent""#);
+    dialect.end(&mut out);
+    out
 }
 
 /// Overwrites `out` with a `send-message` event; nothing in it needs escaping.
-pub(crate) fn message_event(out: &mut Vec<u8>, room: u32, mark: Mark) {
-    out.clear();
+pub(crate) fn message_event(out: &mut Vec<u8>, dialect: Dialect, room: u32, mark: Mark) {
+    dialect.begin(out, "send-message");
     let Mark { run, sender: Member(sender), number, intended_ns } = mark;
     let run = run.0;
-    // Writing to a Vec can't fail.
-    let _ = write!(out, r#"{{"type":"send-message","roomId":"bench-{run:08x}-{room}","message":""#);
+    let _ = write!(out, r#""roomId":"bench-{run:08x}-{room}","message":""#);
     let text_start = out.len();
     let _ = write!(out, "wzq1 {run:08x} {sender:08x} {number:08x} {intended_ns:016x} ");
     out.resize(text_start + TEXT_BYTES, b'x');
-    let _ = write!(out, r#"","userId":"u{sender}","userName":"Member {sender}","role":"agent"}}"#);
+    let _ = write!(out, r#"","userId":"u{sender}","userName":"Member {sender}","role":"agent""#);
+    dialect.end(out);
 }
 
 #[cfg(test)]
@@ -206,7 +218,7 @@ mod tests {
     #[test]
     fn a_message_is_json_with_a_text_of_128_bytes_and_its_mark_comes_back() {
         let mut out = Vec::new();
-        message_event(&mut out, 9, MARK);
+        message_event(&mut out, Dialect::Plain, 9, MARK);
         let event: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(event["message"].as_str().unwrap().len(), TEXT_BYTES);
         assert_eq!(event["roomId"], room_name(MARK.run, 9));
@@ -214,7 +226,8 @@ mod tests {
         assert_eq!(fields.mark(&out), Some(MARK));
         assert_eq!(fields.room(&out), Some(room_name(MARK.run, 9).as_bytes()));
         assert_eq!(fields.message(&out).map(<[u8]>::len), Some(TEXT_BYTES));
-        let join: serde_json::Value = serde_json::from_slice(&join_event(MARK.run, 9, MARK.sender)).unwrap();
+        let join: serde_json::Value =
+            serde_json::from_slice(&join_event(Dialect::Plain, MARK.run, 9, MARK.sender)).unwrap();
         assert_eq!((join["userId"].as_str(), join["role"].as_str()), (Some("u77"), Some("agent")));
     }
 

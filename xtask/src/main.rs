@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the one automation entry. It installs what it needs, says what it does, and says what it skips
 //! and why.
 
+mod fuzz;
 mod tools;
 mod worker;
 
@@ -14,6 +15,8 @@ cargo xtask test [--rust]   everything: format, lints, Rust tests, licences, typ
 cargo xtask bench [ARGS]    the load benchmark against a release build; ARGS as `weeziq-bench all --help` says
 cargo xtask worker [--features F] [--out DIR]
                             the Cloudflare host into crates/worker/build, with all that its build takes
+cargo xtask fuzz [--seconds 60] [--target NAME] [--keep]
+                            the fuzz targets; --keep puts what they found into fuzz/corpus
 cargo xtask dev             the service from a debug build, restarted by hand";
 
 fn main() -> ExitCode {
@@ -27,6 +30,10 @@ fn main() -> ExitCode {
         }
         ["test", "--rust"] => rust(&mut work),
         ["bench", rest @ ..] => bench(&mut work, rest),
+        ["fuzz", rest @ ..] => match fuzz::Run::parse(rest) {
+            Ok(run) => run.steps(&mut work),
+            Err(why) => work.fail("fuzzing", &why),
+        },
         ["worker", rest @ ..] => {
             work.part("worker build", || worker::Build::parse(rest)?.run());
         }

@@ -27,6 +27,10 @@ pub(crate) fn at_start(database: &Path) -> Result<(), String> {
     look(database, "PRAGMA quick_check(1)")
 }
 
+pub(crate) fn is_empty(database: &Path) -> bool {
+    std::fs::metadata(database).map_or(true, |file| file.len() == 0)
+}
+
 /// All that a folder holds, to the last row and index. What it found, a line a file.
 pub(crate) fn all(data_dir: &Path) -> Result<String, String> {
     if !data_dir.exists() {

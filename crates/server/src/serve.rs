@@ -22,6 +22,7 @@ use weeziq_core::access::rate::Quota;
 
 use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
+use crate::check;
 use crate::domains::Domains;
 use crate::http::{App, Peer, router};
 use crate::settings::Settings;
@@ -103,8 +104,12 @@ fn start_shards(
     wanted: usize,
     environment: &Arc<Environment>,
 ) -> Result<(Shards, Vec<JoinHandle<()>>), String> {
+    let is_known = data.is_known();
     let count = data.shards(wanted)?;
     let files: Vec<_> = (0..count).map(|shard| data.shard_file(shard)).collect();
+    for file in files.iter().filter(|file| is_known && check::is_empty(file)) {
+        tracing::warn!(file = %file.display(), "missing or empty, though there was data here before: its rooms begin anew");
+    }
     let foundations: Vec<Foundation> =
         files.iter().cloned().map(Foundation::lay).collect::<Result<_, _>>()?;
     let shards = Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());

@@ -37,6 +37,11 @@ impl DataDir {
         }
     }
 
+    /// Whether there was data here before.
+    pub(crate) fn is_known(&self) -> bool {
+        self.path.join("shards").exists()
+    }
+
     /// The number of shards is fixed when the folder is made, because a room's name decides its file.
     pub(crate) fn shards(&self, wanted: usize) -> Result<usize, String> {
         let path = self.path.join("shards");
@@ -59,7 +64,7 @@ impl DataDir {
 
     /// Every database that belongs here.
     pub(crate) fn databases(&self) -> Result<Vec<PathBuf>, String> {
-        let shards = if self.path.join("shards").exists() { self.shards(1)? } else { 0 };
+        let shards = if self.is_known() { self.shards(1)? } else { 0 };
         let shards = (0..shards).map(|shard| self.shard_file(shard));
         Ok(shards.chain([self.settings_file()]).collect())
     }

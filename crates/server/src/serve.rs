@@ -24,7 +24,7 @@ use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
 use crate::check;
 use crate::domains::Domains;
-use crate::http::{App, Peer, router};
+use crate::http::{App, Peer, doorway, router};
 use crate::settings::Settings;
 use crate::shard::mailbox::{Message, Shards};
 use crate::shard::{Environment, Foundation, Shard};
@@ -70,7 +70,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         trusted_proxies: settings.trust_proxy.clone().into(),
     };
     tell_start(settings, &listener, shards.count());
-    let served = runtime.block_on(serve(listener, router(app), &shards));
+    let served = runtime.block_on(serve(listener, app, &shards));
     for thread in threads {
         if thread.join().is_err() {
             return Err("a shard panicked; this is a defect, please report it with the log".into());
@@ -165,7 +165,8 @@ fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
 }
 
 /// Accepts until told to stop, then lets the requests under way end.
-async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result<(), String> {
+async fn serve(listener: TcpListener, app: App, shards: &Shards) -> Result<(), String> {
+    let router = router(app.clone());
     let no_signals = |error| format!("signals cannot be received: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
@@ -182,7 +183,7 @@ async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result
             _ = interrupt.recv() => break,
             admitted = admitted => match admitted {
                 Ok((stream, peer, permit)) => {
-                    let serving = connection(stream, peer, router.clone(), stopping.clone());
+                    let serving = connection(stream, peer, app.clone(), router.clone(), stopping.clone());
                     connections.spawn(async move { serving.await; drop(permit); });
                 }
                 Err(error) => {
@@ -218,9 +219,20 @@ async fn serve(listener: TcpListener, router: Router, shards: &Shards) -> Result
     Ok(())
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, mut stopping: watch::Receiver<()>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: App,
+    router: Router,
+    mut stopping: watch::Receiver<()>,
+) {
     // Frames are written whole; waiting for more would only make them late.
     let _ = stream.set_nodelay(true);
+    let entered = tokio::select! {
+        entered = doorway::enter(&app, stream, Peer(peer.ip()), HEAD_WITHIN) => entered,
+        _ = stopping.changed() => None,
+    };
+    let Some(stream) = entered else { return };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer.ip()));
         router.clone().oneshot(request.map(Body::new))

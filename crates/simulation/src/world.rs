@@ -347,8 +347,8 @@ impl World {
 
     /// What an object says into another room is handed over until that has stored it, and so at times once more.
     fn hand_over(&mut self, to: &RoomId, input: RoomInput, kept: Option<i64>) {
-        let again = match &input {
-            RoomInput::Post(post) => serde_json::to_string(post).ok(),
+        let again = match (&input, kept) {
+            (RoomInput::Post(post), Some(_)) => serde_json::to_string(post).ok(),
             _ => None,
         };
         let failed_before = self.host.failed_turns;

@@ -2,6 +2,7 @@
 
 mod ai;
 mod domains;
+pub(crate) mod doorway;
 mod errors;
 mod origins;
 mod pages;

@@ -1,7 +1,7 @@
 //! Cross-origin rules, for every route and for the handshake.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
@@ -15,8 +15,7 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
     let Some(origin) = headers.get(header::ORIGIN).cloned() else {
         return next.run(request).await;
     };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    if !origin.to_str().is_ok_and(|origin| app.origins.allow(Some(origin), host)) {
+    if !app.allows_origin(headers) {
         let error =
             ClientError::new(ErrorCode::Forbidden, "this origin is not allowed; add it to ALLOWED_ORIGINS");
         return vary(Refused(error).into_response());
@@ -26,6 +25,15 @@ pub(super) async fn check(State(app): State<App>, request: Request, next: Next) 
         false => next.run(request).await,
     };
     allow(response, origin)
+}
+
+impl App {
+    /// Whether the page that asks may; whoever is no page may.
+    pub(super) fn allows_origin(&self, headers: &HeaderMap) -> bool {
+        let Some(origin) = headers.get(header::ORIGIN) else { return true };
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        origin.to_str().is_ok_and(|origin| self.origins.allow(Some(origin), host))
+    }
 }
 
 fn allow(mut response: Response, origin: HeaderValue) -> Response {

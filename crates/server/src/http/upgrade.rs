@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -33,25 +33,17 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
             return (status, Refused(ClientError::new(ErrorCode::InvalidRequest, why))).into_response();
         }
     };
-    let default_room = match room_of(request.uri()) {
-        Ok(room) => room,
-        Err(error) => return Refused(error).into_response(),
-    };
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return Refused(ClientError::internal()).into_response();
     };
-    let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    let user_agent =
-        user_agent.and_then(|value| value.get(..value.floor_char_boundary(USER_AGENT_BYTES_MAX)));
-    let newcomer = Arrival {
-        address: app.address(peer, request.headers()),
-        user_agent: user_agent.map(Arc::from),
-        default_room,
+    let arrival = match Arrival::of(&app, request.uri(), request.headers(), peer) {
+        Ok(arrival) => arrival,
+        Err(error) => return Refused(error).into_response(),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         match upgrade.await {
-            Ok(upgraded) => newcomer.hand_over(&app, upgraded),
+            Ok(upgraded) => arrival.hand_over(&app, upgraded),
             Err(error) => tracing::debug!(%error, "an upgrade came to nothing"),
         }
     });
@@ -63,31 +55,46 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
-struct Arrival {
+pub(super) struct Arrival {
     address: std::net::IpAddr,
     user_agent: Option<Arc<str>>,
     default_room: Option<RoomId>,
 }
 
 impl Arrival {
+    pub(super) fn of(app: &App, uri: &Uri, headers: &HeaderMap, peer: Peer) -> Result<Self, ClientError> {
+        let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let user_agent =
+            user_agent.and_then(|value| value.get(..value.floor_char_boundary(USER_AGENT_BYTES_MAX)));
+        Ok(Self {
+            address: app.address(peer, headers),
+            user_agent: user_agent.map(Arc::from),
+            default_room: room_of(uri)?,
+        })
+    }
+
     fn hand_over(self, app: &App, upgraded: Upgraded) {
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
             tracing::error!("an upgraded connection is no TCP stream");
             return;
         };
         // Taken out of this runtime's poll; from here on a shard's watches it.
-        let stream = match parts.io.into_inner().into_std() {
-            Ok(stream) => mio::net::TcpStream::from_std(stream),
-            Err(error) => return tracing::warn!(%error, "a socket cannot be handed over"),
-        };
+        match parts.io.into_inner().into_std() {
+            Ok(stream) => self.seat(app, stream, parts.read_buf.into()),
+            Err(error) => tracing::warn!(%error, "a socket cannot be handed over"),
+        }
+    }
+
+    /// To the shard of the room that it names, or to any: it moves with its first join.
+    pub(super) fn seat(self, app: &App, stream: std::net::TcpStream, unread: Vec<u8>) {
         let shard = self.default_room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
         let newcomer = Newcomer {
-            stream,
+            stream: mio::net::TcpStream::from_std(stream),
             address: self.address,
             session: Session::new(socket_id(), self.default_room),
             user_agent: self.user_agent,
             first: None,
-            unread: parts.read_buf.into(),
+            unread,
             settled: false,
         };
         app.shards.send(shard, Message::Adopt(Box::new(newcomer)));

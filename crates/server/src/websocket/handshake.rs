@@ -34,6 +34,13 @@ pub(crate) fn accept(
         .map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, "base64 is always a header value"))
 }
 
+/// The whole of the answer.
+pub(crate) fn answer(accepted: &HeaderValue) -> Vec<u8> {
+    const HEAD: &[u8] =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ";
+    [HEAD, accepted.as_bytes(), b"\r\n\r\n"].concat()
+}
+
 fn lists(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))

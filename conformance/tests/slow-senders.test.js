@@ -168,5 +168,7 @@ scenario("thousands of tiny frames are events, or parts of one", async (s) => {
   ann.sendRaw("", { binary: false, fin: true });
   assertShape(await bob.next("new-message"), { message: event.message });
   await ann.fence(room);
-  assert.equal(pongs, Math.ceil(bytes.length / 500), "a ping between two parts is answered between them");
+  // RFC 6455, 5.5.3: who has several pings to answer may answer the newest alone.
+  const pings = Math.ceil(bytes.length / 500);
+  assert.ok(pongs > 0 && pongs <= pings, `${pings} pings between parts were answered by ${pongs} pongs`);
 });

@@ -15,10 +15,19 @@ use crate::swarm::Target;
 pub(crate) enum Command {
     Help,
     SelfTest,
-    One { scenario: Scenario, target: Target, pid: Option<Pid>, provider_port: Option<u16>, outputs: Outputs },
+    One {
+        scenario: Scenario,
+        target: Target,
+        pid: Option<Pid>,
+        provider_port: Option<u16>,
+        outputs: Outputs,
+    },
     All(Campaign),
     /// Page and plot anew, from the figures of a recorded run.
-    Report { json: PathBuf, outputs: Outputs },
+    Report {
+        json: PathBuf,
+        outputs: Outputs,
+    },
 }
 
 /// What `all` runs.
@@ -66,7 +75,8 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> 
         "all" => Command::All(campaign(&mut flags)?),
         "report" => {
             let outputs = outputs(&mut flags);
-            let json = outputs.json.clone().ok_or_else(|| usage("--json FILE is needed: what shall be told?"))?;
+            let json =
+                outputs.json.clone().ok_or_else(|| usage("--json FILE is needed: what shall be told?"))?;
             Command::Report { json, outputs }
         }
         name => one(name, &mut flags)?,

@@ -1,16 +1,21 @@
 //! The checker checked: a small server in this process, with one planted fault at a time, measured over real sockets
 //! like any other. A checker that has never seen a fault proves nothing by seeing none.
 
+mod relay;
+
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::dialect::Dialect;
 use crate::failure::{Failure, Result};
 use crate::ledger::Errors;
-use crate::scenario::{Load, Scenario, Senders};
+use crate::scenario::{Load, Scenario};
 use crate::swarm::Target;
+use crate::traffic::{Senders, Talk, TalkPace};
 use crate::wire::Fields;
 use crate::ws::{self, Opcode};
 
@@ -38,20 +43,30 @@ pub(crate) fn run() -> Result<(String, bool)> {
         (Fault::Mislabel, Errors { misrouted: 1, ..none }),
         (Fault::SkipAck, Errors { unacked: 1, ..none }),
     ];
+    let (rooms, rooms_passed) = check(&expected, measure, "deliveries")?;
+    let (answers, answers_passed) = check(&relay::expected(), relay::measure, "tokens")?;
+    Ok((format!("{rooms}\n{answers}"), rooms_passed && answers_passed))
+}
+
+fn check<F: Copy + Debug + Send + Sync>(
+    expected: &[(F, Errors)],
+    measure: impl Fn(F) -> Result<(Errors, u64)> + Copy + Send,
+    what: &str,
+) -> Result<(String, bool)> {
     let mut lines = Vec::new();
     let mut passed = true;
-    // At once, each with a server of its own: a lost message is one only after seconds of silence.
+    // At once, each with a server of its own: what is lost is so only after seconds of silence.
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let runs = expected.map(|(fault, _)| scope.spawn(move || measure(fault)));
+        let runs: Vec<_> = expected.iter().map(|(fault, _)| scope.spawn(move || measure(*fault))).collect();
         runs.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
     });
-    for ((fault, expected), outcome) in expected.into_iter().zip(outcomes) {
+    for ((fault, expected), outcome) in expected.iter().zip(outcomes) {
         let broke = |_| Err(Failure::Machine(format!("the run with {fault:?} panicked")));
-        let (errors, deliveries) = outcome.unwrap_or_else(broke)?;
-        let right = errors == expected && deliveries > 0;
+        let (errors, count) = outcome.unwrap_or_else(broke)?;
+        let right = errors == *expected && count > 0;
         passed &= right;
         let verdict = if right { "ok" } else { "WRONG" };
-        lines.push(format!("{verdict}: planted {fault:?}, saw {errors} in {deliveries} deliveries"));
+        lines.push(format!("{verdict}: planted {fault:?}, saw {errors} in {count} {what}"));
     }
     Ok((lines.join("\n"), passed))
 }
@@ -62,15 +77,16 @@ fn measure(fault: Fault) -> Result<(Errors, u64)> {
         rooms: 2,
         members: 3,
         join_at_once: 2,
-        load: Load::Open {
-            rate_per_sec: 200,
+        load: Load::Talk(Talk {
+            pace: TalkPace::Open { rate_per_sec: 200 },
             senders: Senders::All,
             warmup: Duration::ZERO,
             time: Duration::from_millis(500),
-        },
+        }),
     };
     let hall = Hall::open(fault)?;
-    let outcome = scenario.run(&Target { port: hall.port, path: "/ws".into() }, None)?;
+    let outcome =
+        scenario.run(&Target { port: hall.port, path: "/ws".into(), dialect: Dialect::Plain }, None, None)?;
     Ok((outcome.errors, outcome.traffic.map_or(0, |traffic| traffic.deliveries)))
 }
 
@@ -132,6 +148,17 @@ fn serve(mut socket: TcpStream, rooms: &Mutex<Rooms>, fault: Fault) {
 }
 
 fn converse(socket: &mut TcpStream, rooms: &Mutex<Rooms>, fault: Fault) -> Result<()> {
+    let mut received = shake_hands(socket)?;
+    loop {
+        while let Some(event) = next_event(&mut received)? {
+            answer(socket, &event, &mut rooms.lock().unwrap_or_else(PoisonError::into_inner), fault)?;
+        }
+        read_more(socket, &mut received)?;
+    }
+}
+
+/// Answers the upgrade; returns what was read past it.
+fn shake_hands(socket: &mut TcpStream) -> Result<Vec<u8>> {
     socket.set_nodelay(true)?;
     let mut received = Vec::new();
     let end = loop {
@@ -144,12 +171,7 @@ fn converse(socket: &mut TcpStream, rooms: &Mutex<Rooms>, fault: Fault) -> Resul
     let accept = ws::HANDSHAKE_ACCEPT;
     let upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n";
     socket.write_all(format!("{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n").as_bytes())?;
-    loop {
-        while let Some(event) = next_event(&mut received)? {
-            answer(socket, &event, &mut rooms.lock().unwrap_or_else(PoisonError::into_inner), fault)?;
-        }
-        read_more(socket, &mut received)?;
-    }
+    Ok(received)
 }
 
 fn read_more(socket: &mut TcpStream, received: &mut Vec<u8>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! `cargo xtask …`: the one automation entry. It installs what it needs, says what it does, and says what it skips
 //! and why.
 
+mod bench;
 mod fuzz;
 mod tools;
 mod worker;
@@ -12,7 +13,8 @@ use std::time::Instant;
 const USAGE: &str = "\
 cargo xtask test [--rust]   everything: format, lints, Rust tests, licences, types, conformance, browser
                             (--rust: only what needs no Node)
-cargo xtask bench [ARGS]    the load benchmark against a release build; ARGS as `weeziq-bench all --help` says
+cargo xtask bench [ARGS]    the load benchmark against release builds and peers, recorded in docs/ if whole; ARGS as
+                            `weeziq-bench help` says
 cargo xtask worker [--features F] [--out DIR]
                             the Cloudflare host into crates/worker/build, with all that its build takes
 cargo xtask fuzz [--seconds 60] [--target NAME] [--keep]
@@ -29,7 +31,7 @@ fn main() -> ExitCode {
             whole(&mut work);
         }
         ["test", "--rust"] => rust(&mut work),
-        ["bench", rest @ ..] => bench(&mut work, rest),
+        ["bench", rest @ ..] => bench::steps(&mut work, rest),
         ["fuzz", rest @ ..] => match fuzz::Run::parse(rest) {
             Ok(run) => run.steps(&mut work),
             Err(why) => work.fail("fuzzing", &why),
@@ -74,10 +76,14 @@ fn licences(work: &mut Work, deny: &Path) {
 
 /// What is judged from outside, on the binary that ships.
 fn whole(work: &mut Work) {
+    work.step("release build", cargo(&[&["build", "--release", "--quiet"], &RELEASED[..]].concat()));
+    work.step("simulation: 2,000 seeds", released("weeziq-simulation", &["--seeds", "2000"]));
+    work.step("the rigs see planted faults", released("weeziq-reliability", &["--self-test"]));
     work.step(
-        "release build",
-        cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]),
+        "rigs: jitter, storm, crash loop, stalled readers",
+        released("weeziq-reliability", &["all", "--quick"]),
     );
+    fuzz::Run::of_all(FUZZ_SECONDS).steps(work);
     if let Err(why) = tools::node() {
         return work.fail("Node", &why);
     }
@@ -100,9 +106,20 @@ fn whole(work: &mut Work) {
         }
         Err(why) => work.skip("pages in Chromium", &why),
     }
-    let mut self_test = Command::new(root().join("target/release/weeziq-bench"));
-    self_test.arg("self-test");
-    work.step("the load generator sees planted faults", self_test);
+    work.step("the load generator sees planted faults", released("weeziq-bench", &["self-test"]));
+}
+
+/// What is run as it ships, or has to be fast.
+const RELEASED: [&str; 8] =
+    ["-p", "weeziq-server", "-p", "weeziq-bench", "-p", "weeziq-reliability", "-p", "weeziq-simulation"];
+
+/// Of each target.
+const FUZZ_SECONDS: u32 = 60;
+
+fn released(name: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(root().join("target/release").join(name));
+    command.args(args).current_dir(root());
+    command
 }
 
 /// The same suite over the Worker, as the pinned wrangler runs it.
@@ -113,24 +130,6 @@ fn cloudflare(work: &mut Work) {
     });
     work.step("deploy, dry run", worker::dry_run());
     work.step("conformance: Cloudflare", worker::conformance());
-}
-
-fn bench(work: &mut Work, args: &[&str]) {
-    work.step(
-        "release build",
-        cargo(&["build", "--release", "--quiet", "-p", "weeziq-server", "-p", "weeziq-bench"]),
-    );
-    let mut bench = Command::new(root().join("target/release/weeziq-bench"));
-    bench.args(["all", "--server", "target/release/weeziq"]).args(args).current_dir(root());
-    match tools::node() {
-        Ok(()) => {
-            let install = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
-            work.step("npm packages of the peers", npm(&install, "bench/peers"));
-            bench.arg("--peers");
-        }
-        Err(why) => work.skip("peers", &why),
-    }
-    work.step("bench", bench);
 }
 
 fn cargo(args: &[&str]) -> Command {

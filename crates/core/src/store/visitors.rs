@@ -140,11 +140,15 @@ pub fn set_leave_at(
     sql: &mut dyn Sql,
     domain: i64,
     visitor: &VisitorId,
-    leave_at: UnixMs,
+    leave_at: Option<UnixMs>,
 ) -> Result<(), SqlError> {
     sql.run(
         "UPDATE visitor SET leave_at = ? WHERE domain = ? AND name = ?",
-        &[Value::Int(leave_at.0), Value::Int(domain), Value::Text(visitor.as_str())],
+        &[
+            leave_at.map_or(Value::Null, |at| Value::Int(at.0)),
+            Value::Int(domain),
+            Value::Text(visitor.as_str()),
+        ],
     )
 }
 

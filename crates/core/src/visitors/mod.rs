@@ -138,14 +138,19 @@ impl Visitors {
         for (conn, visitor) in claims {
             if let Some(visitor) = domain.here.get_mut(&visitor) {
                 visitor.connections.push(conn);
-                visitor.leave_at = None;
             }
+        }
+        let claimed = |visitor: &Visitor| !visitor.is_unclaimed() && visitor.leave_at.is_some();
+        for (id, visitor) in domain.here.iter_mut().filter(|(_, visitor)| claimed(visitor)) {
+            // They came back; what was kept of their leaving must not meet whoever opens the domain next.
+            visitor.leave_at = None;
+            rows::set_leave_at(sql, row, id, None)?;
         }
         for (id, visitor) in domain.here.iter_mut().filter(|(_, visitor)| visitor.is_unclaimed()) {
             let leave_at = visitor.leave_at.unwrap_or(now.plus(VISITOR_GRACE_MS));
             if visitor.leave_at.is_none() {
                 // Kept, so that waking again and again does not begin the grace anew.
-                rows::set_leave_at(sql, row, id, leave_at)?;
+                rows::set_leave_at(sql, row, id, Some(leave_at))?;
             }
             visitor.leave_at = Some(leave_at);
             domain.leaving.push_back((leave_at, id.clone()));
@@ -298,6 +303,13 @@ impl Visitors {
         let Some(visitor) = self.here.get_mut(&id) else {
             return self.activity_of_stranger(turn, from, via, id, &page);
         };
+        if matches!(via, Via::Connection { .. }) && !visitor.connections.contains(&from.conn) {
+            // A page that came back on another connection, and goes on where it was.
+            visitor.connections.push(from.conn);
+            if let Some((_, row)) = visitor.leave_at.take().zip(self.row) {
+                rows::set_leave_at(turn.sql, row, &id, None)?;
+            }
+        }
         visitor.last_at = now;
         visitor.page.url = page.url.or(visitor.page.url.take());
         visitor.page.title = page.title.or(visitor.page.title.take());
@@ -353,7 +365,7 @@ impl Visitors {
             let leave_at = turn.cx.now.plus(VISITOR_GRACE_MS);
             visitor.leave_at = Some(leave_at);
             if let Some(row) = row {
-                rows::set_leave_at(turn.sql, row, &id, leave_at)?;
+                rows::set_leave_at(turn.sql, row, &id, Some(leave_at))?;
             }
             self.leaving.push_back((leave_at, id));
         }

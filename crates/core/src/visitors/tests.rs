@@ -121,6 +121,20 @@ fn a_visitor_stays_until_the_last_tab_is_gone() {
 }
 
 #[test]
+fn a_page_that_goes_on_over_another_connection_is_here() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.input(VisitorsInput::Disconnected { conn: ConnId(1), visitor: id("ann") });
+    world.activity(2, "ann", "/next");
+    world.pass(VISITOR_GRACE_MS);
+    assert_eq!(world.counts(), (1, 1));
+    world.restart();
+    world.input(VisitorsInput::Disconnected { conn: ConnId(2), visitor: id("ann") });
+    world.pass(VISITOR_GRACE_MS);
+    assert_eq!(world.counts(), (0, 1));
+}
+
+#[test]
 fn silence_ends_a_visit() {
     let mut world = World::new();
     world.join(0, "ann");

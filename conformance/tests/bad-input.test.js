@@ -52,11 +52,12 @@ scenario("an error carries the event's id, if that is one", async (s) => {
 
 const joinRoom = { roomId: "r", userId: "u", userName: "U" };
 const message = { ...joinRoom, message: "hi", role: "user" };
+const nested = (levels) => (levels > 1 ? [nested(levels - 1)] : []);
 /** event → a valid form, its required fields, its ids, and fields of other types with values that are none */
 const events = {
   "join-room": { good: joinRoom, required: ["roomId", "userId", "userName"], ids: ["roomId", "userId", "domainId"], wrong: { userName: [17, {}], lastSeq: ["x", -1, 1.5], epoch: [17] } },
   "leave-room": { good: { roomId: "r" }, required: ["roomId"], ids: ["roomId"], wrong: {} },
-  "send-message": { good: message, required: ["roomId", "message", "userId", "userName"], ids: ["roomId", "userId", "domainId"], wrong: { message: [17, {}, []], userName: [17], attachments: ["text", 17, {}], clientMessageId: [17, {}] } },
+  "send-message": { good: message, required: ["roomId", "message", "userId", "userName"], ids: ["roomId", "userId", "domainId"], wrong: { message: [17, {}, []], userName: [17], attachments: ["text", 17, {}, nested(65)], clientMessageId: [17, {}] } },
   "typing-start": { good: joinRoom, required: ["roomId", "userId"], ids: ["roomId", "userId"], wrong: { userName: [17] } },
   "typing-stop": { good: joinRoom, required: ["roomId", "userId"], ids: ["roomId", "userId"], wrong: { userName: [17] } },
   "user-online": { good: joinRoom, required: ["roomId", "userId"], ids: ["roomId", "userId"], wrong: { status: [17, {}] } },

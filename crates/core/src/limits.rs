@@ -31,6 +31,9 @@ pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// And so many frames, whichever comes first.
 pub const QUEUE_FRAMES_MAX: usize = 1024;
 
+/// Levels of JSON that is carried as it came: it goes out again some levels down, and strict readers stop at 128.
+pub const FREE_JSON_DEPTH_MAX: usize = 64;
+
 /// Messages sent with a join that resumes nothing, and by `fetch-history` without a `limit`.
 pub const HISTORY_DEFAULT: u32 = 50;
 /// A larger `limit` is clamped to this.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use weeziq_core::ids::RoomId;
 use weeziq_core::limits::{
-    HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, MADE_NAME_BYTES_MAX, MESSAGE_BYTES_MAX,
+    FREE_JSON_DEPTH_MAX, HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, MADE_NAME_BYTES_MAX, MESSAGE_BYTES_MAX,
     REPLY_TO_CHARS_MAX, URL_CHARS_MAX, VISITOR_DATA_BYTES_MAX,
 };
 use weeziq_core::protocol::error::ErrorCode::{self, InvalidJson, InvalidRequest, TooLarge, UnknownType};
@@ -276,6 +276,23 @@ impl Judged<'_> {
     }
 }
 
+/// By any reader: not nested too deep, and each number and character one that there is.
+fn is_readable(text: &str) -> bool {
+    let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => depth += 1,
+            b']' | b'}' if !is_text => depth -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest <= FREE_JSON_DEPTH_MAX && serde_json::from_str::<serde_json::Value>(text).is_ok()
+}
+
 impl Rule {
     fn check(self, text: String) -> Result<Option<String>, ErrorCode> {
         let is_line = |chars_max| text.chars().count() <= chars_max && !text.chars().any(char::is_control);
@@ -288,7 +305,7 @@ impl Rule {
             Self::Raw('[', _) if text == "[]" => Ok(None),
             Self::Raw(first, _) if !text.starts_with(first) => Err(InvalidRequest),
             Self::Raw(_, bytes_max) if text.len() > bytes_max => Err(TooLarge),
-            Self::Raw(..) => Ok(Some(text)),
+            Self::Raw(..) if is_readable(&text) => Ok(Some(text)),
             _ => Err(InvalidRequest),
         }
     }

@@ -6,11 +6,12 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::error::{ClientError, ErrorCode};
 use crate::ids::{ID_RULE, RoomId};
-use crate::limits::{LABEL_CHARS_MAX, MESSAGE_BYTES_MAX, VISITOR_DATA_BYTES_MAX};
+use crate::limits::{FREE_JSON_DEPTH_MAX, LABEL_CHARS_MAX, MESSAGE_BYTES_MAX, VISITOR_DATA_BYTES_MAX};
 
 /// Every field of every event and request body, as it came.
 #[derive(Deserialize, Default)]
@@ -203,6 +204,7 @@ pub fn object(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>
             format!("{name} has {} bytes; at most {VISITOR_DATA_BYTES_MAX} are allowed", raw.get().len());
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
+    check_readable(name, raw)?;
     Ok(Some(raw.to_owned()))
 }
 
@@ -218,7 +220,30 @@ pub fn list(name: &str, raw: Option<&RawValue>) -> Result<Option<Box<RawValue>>,
         let why = format!("{name} has {} bytes; at most {MESSAGE_BYTES_MAX} are allowed", raw.get().len());
         return Err(ClientError::new(ErrorCode::TooLarge, why));
     }
+    check_readable(name, raw)?;
     Ok(Some(raw.to_owned()))
+}
+
+/// What is carried as it came is read by everybody in the room, in any language: one value that a strict reader refuses
+/// would make a whole history unreadable to it.
+fn check_readable(name: &str, raw: &RawValue) -> Result<(), ClientError> {
+    let is_readable =
+        serde_json::from_str::<Value>(raw.get()).is_ok_and(|value| is_flat(&value, FREE_JSON_DEPTH_MAX));
+    if is_readable {
+        return Ok(());
+    }
+    let why = format!(
+        "must be JSON of at most {FREE_JSON_DEPTH_MAX} levels, with numbers and characters that any reader takes"
+    );
+    Err(ClientError::invalid(name, &why))
+}
+
+fn is_flat(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_flat(item, levels - 1)),
+        Value::Object(members) => levels > 0 && members.values().all(|item| is_flat(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Field<'a> {

@@ -11,6 +11,24 @@ fn refused(json: &str) -> (ErrorCode, String) {
 }
 
 #[test]
+fn what_strict_readers_refuse_reaches_nobody() {
+    let deep = |levels| ["[".repeat(levels), "]".repeat(levels)].concat();
+    let sent = |attachments: &str| {
+        format!(
+            r#"{{"type":"send-message","roomId":"r","userId":"u","userName":"U","message":"m","attachments":{attachments}}}"#
+        )
+    };
+    for attachments in [deep(65), deep(8_000), "[1e999]".into(), r#"["\ud800"]"#.into()] {
+        let (code, message) = refused(&sent(&attachments));
+        assert_eq!(code, InvalidRequest, "{attachments}");
+        assert!(message.contains("attachments"), "{message}");
+    }
+    for attachments in [deep(64), r#"[{"url":"/a","size":1e3,"name":"\ud83d\ude00"}]"#.into()] {
+        assert!(Request::parse(&sent(&attachments), None).is_ok(), "{attachments}");
+    }
+}
+
+#[test]
 fn a_refusal_names_the_code_and_the_field() {
     let long = "x".repeat(129);
     for (json, code, field) in [

@@ -96,7 +96,9 @@ fn whole(work: &mut Work) {
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
     work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
     cloudflare(work);
-    match tools::chromium() {
+    let chromium = tools::chromium();
+    client(work, chromium.as_deref().ok());
+    match chromium {
         Ok(chromium) => {
             for host in ["native", "cloudflare"] {
                 let mut browser = npm(&["run", "--silent", "test:browser"], ".");
@@ -120,6 +122,24 @@ fn released(name: &str, args: &[&str]) -> Command {
     let mut command = Command::new(root().join("target/release").join(name));
     command.args(args).current_dir(root());
     command
+}
+
+/// The package for npm: its own tests, then through cut connections on both hosts.
+fn client(work: &mut Work, chromium: Option<&Path>) {
+    let folder = "clients/js";
+    let install = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+    work.step("npm packages of the client", npm(&install, folder));
+    match chromium {
+        Some(chromium) => {
+            let mut test = npm(&["test", "--silent"], folder);
+            test.env("CHROMIUM", chromium);
+            work.step("@weeziq/client: native", test);
+        }
+        None => work.skip("@weeziq/client: native", "its tests in a browser need Chromium"),
+    }
+    let mut hosts = npm(&["run", "--silent", "test:hosts"], folder);
+    hosts.env("HOST_UNDER_TEST", "cloudflare");
+    work.step("@weeziq/client: Cloudflare", hosts);
 }
 
 /// The same suite over the Worker, as the pinned wrangler runs it.

@@ -1,0 +1,28 @@
+/** A real host for the scenarios of a file: the one that `HOST_UNDER_TEST` names. */
+import { randomUUID } from "node:crypto";
+import { after, before } from "node:test";
+import { createHost, hostName } from "../../../../conformance/hosts/index.js";
+import { Cutter } from "./cutter.js";
+
+/** Limits off: nothing here is about them. */
+const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0" };
+
+/** @param {Record<string, string>} [env] */
+export function hosted(env = {}) {
+  const host = createHost();
+  before(() => host.start({ ...UNLIMITED, ...env }));
+  after(() => host.dispose());
+  return host;
+}
+
+export { hostName };
+
+/** A name that no other scenario uses. @param {string} kind */
+export const unique = (kind) => `${kind}-${randomUUID().slice(0, 8)}`;
+
+/** @param {import("./play.js").Scene} s @param {any} host @param {object} [how] */
+export async function cutter(s, host, how) {
+  const between = await Cutter.start(host.wsUrl, how);
+  s.after(() => between.stop());
+  return between;
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::store::DataDir;
 
-/// A larger file is not read to its end at each start; `weeziq check` does. Reading takes about a second a gigabyte.
+/// A larger file is not read to its end at each start; `weeziq check` does. A restart must not take minutes.
 const AT_START_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Whoever waits for more than that wants to know for what.
 const WORTH_TELLING_BYTES: u64 = 64 * 1024 * 1024;

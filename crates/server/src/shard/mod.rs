@@ -471,7 +471,7 @@ impl Shard {
 /// What one shard has released may still travel to another, and cause something there: so many looks into the mailbox
 /// before the goodbyes.
 const ROUNDS_AFTER_DRAIN: u32 = 4;
-/// A handshake, a join and what was missed: what one core does of these without making the others wait.
+/// Somewhat more than half of the joins a second that docs/benchmarks.md shows, since those who return have missed something.
 const RETURNS_PER_SECOND: u64 = 5_000;
 const RETURN_WITHIN_MS_MIN: u64 = 500;
 const STOPPING_PATIENCE: Duration = Duration::from_millis(5);

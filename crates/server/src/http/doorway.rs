@@ -1,6 +1,5 @@
 //! The short way in: a plain WebSocket handshake is answered from what the listener's socket shows, without the HTTP
-//! stack. Whatever is not plainly fine is left untouched for that stack, which knows
-//! how to refuse it.
+//! stack. Whatever is not plainly fine is left untouched for that stack, which knows how to refuse it.
 
 use std::time::Duration;
 

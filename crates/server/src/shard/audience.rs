@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use weeziq_core::ids::ConnId;
@@ -27,6 +28,8 @@ pub(super) struct Audience {
     /// A copy of `frames` for those who cannot take them now, made when there is one.
     pub(super) shared: RefCell<Bytes>,
     pub(super) is_dirty: bool,
+    /// Until when what a crowd hears waits for company.
+    pub(super) gathers_until: Option<Instant>,
 }
 
 pub(super) struct Seat {
@@ -36,7 +39,29 @@ pub(super) struct Seat {
     pub(super) heard: usize,
 }
 
+/// From so many members on, telling them all takes long enough for more to come meanwhile.
+const CROWD: usize = 64;
+/// Frames wait for company half as long as the last round of writes took, if that is long enough to be worth a wait, ...
+const GATHER_MIN: Duration = Duration::from_micros(500);
+const GATHER_MAX: Duration = Duration::from_millis(2);
+/// ... and until there are so many bytes for each member.
+const GATHER_BYTES_MAX: usize = 32 * 1024;
+
 impl Audience {
+    pub(super) fn is_crowd(&self) -> bool {
+        self.seats.len() >= CROWD
+    }
+
+    pub(super) fn gathers(&self, now: Instant) -> bool {
+        self.frames.len() < GATHER_BYTES_MAX && self.gathers_until.is_some_and(|until| now < until)
+    }
+
+    /// Everybody has been told; that began then and is over now.
+    pub(super) fn has_told(&mut self, began: Instant, now: Instant) {
+        let wait = now.saturating_duration_since(began) / 2;
+        self.gathers_until = (wait >= GATHER_MIN).then(|| now + wait.min(GATHER_MAX));
+    }
+
     pub(super) fn find(&self, conn: ConnId) -> Option<usize> {
         self.places.get(&conn).copied()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use weeziq_core::Output;
@@ -264,25 +265,57 @@ impl Shard {
         }
     }
 
-    /// One write per member: the room's frames as they stand, or behind what is queued.
+    /// One write per member: the room's frames as they stand, or behind what is queued. Crowds come last, so that whoever
+    /// waits for an answer alone does not wait for the writes to all of them; and while one has only just been told
+    /// something, what it is to hear next waits for company, since a write costs much more than a frame in it.
     pub(super) fn flush(&mut self) {
-        let now = self.now;
         let mut lost = Vec::new();
-        for slot in std::mem::take(&mut self.dirty_rooms) {
+        let is_crowd = |slot: &usize| self.rooms.get(*slot).is_some_and(|room| room.audience.is_crowd());
+        let (crowds, rooms): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.dirty_rooms).into_iter().partition(is_crowd);
+        rooms.into_iter().for_each(|slot| self.tell_audience(slot, &mut lost));
+        self.flush_conns(&mut lost);
+        for slot in crowds {
+            let began = Instant::now();
+            let gathers = self.rooms.get(slot).is_some_and(|room| room.audience.gathers(began));
+            if gathers && self.stopping.is_none() {
+                self.dirty_rooms.push(slot);
+                continue;
+            }
+            self.tell_audience(slot, &mut lost);
             if let Some(room) = self.rooms.get_mut(slot) {
-                let mut audience = std::mem::take(&mut room.audience);
-                self.flush_room(&mut audience, &mut lost);
-                let mut frames = std::mem::take(&mut audience.frames);
-                frames.clear();
-                if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX
-                {
-                    self.frame_buffers.push(frames);
-                }
-                if let Some(room) = self.rooms.get_mut(slot) {
-                    room.audience = audience;
-                }
+                room.audience.has_told(began, Instant::now());
             }
         }
+        self.flush_conns(&mut lost);
+        for (slot, farewell) in lost {
+            self.part(slot, farewell);
+            self.drop_conn(slot);
+        }
+    }
+
+    /// When the first crowd has gathered enough.
+    pub(super) fn gathered_at(&self) -> Option<Instant> {
+        let gathering = self.dirty_rooms.iter().filter_map(|slot| self.rooms.get(*slot));
+        gathering.filter_map(|room| room.audience.gathers_until).min()
+    }
+
+    fn tell_audience(&mut self, slot: usize, lost: &mut Vec<(usize, Farewell)>) {
+        let Some(room) = self.rooms.get_mut(slot) else { return };
+        let mut audience = std::mem::take(&mut room.audience);
+        self.flush_room(&mut audience, lost);
+        let mut frames = std::mem::take(&mut audience.frames);
+        frames.clear();
+        if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX {
+            self.frame_buffers.push(frames);
+        }
+        if let Some(room) = self.rooms.get_mut(slot) {
+            room.audience = audience;
+        }
+    }
+
+    fn flush_conns(&mut self, lost: &mut Vec<(usize, Farewell)>) {
+        let now = self.now;
         for slot in std::mem::take(&mut self.dirty_conns) {
             let Some(conn) = self.conns.get_mut(slot) else {
                 continue;
@@ -294,10 +327,6 @@ impl Shard {
                 Ok(()) => {}
                 Err(farewell) => lost.push((slot, farewell)),
             }
-        }
-        for (slot, farewell) in lost {
-            self.part(slot, farewell);
-            self.drop_conn(slot);
         }
     }
 

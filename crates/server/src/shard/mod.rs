@@ -333,6 +333,9 @@ impl Shard {
         if self.stopping.is_some() {
             return STOPPING_PATIENCE;
         }
+        if let Some(gathered) = self.gathered_at() {
+            return gathered.saturating_duration_since(Instant::now());
+        }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let due = timer.map_or(self.tick_at, |at| at.min(self.tick_at));
         let due = if self.deferred.is_empty() { due } else { due.min(self.now.plus(LADEN_PATIENCE_MS)) };

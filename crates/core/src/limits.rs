@@ -42,8 +42,10 @@ pub const HISTORY_MAX: u32 = 200;
 pub const RESUME_EVENTS_MAX: u64 = 1_000;
 /// Above this many people, `room-users` carries their count alone.
 pub const ROOM_USERS_LISTED_MAX: usize = 200;
-/// Two `room-users` of one room are at least this far apart; the later one says what both would have.
+/// In a room of more connections than `ROOM_USERS_AT_ONCE_MAX`, two `room-users` are at least this far apart; the later
+/// one says what both would have.
 pub const ROOM_USERS_EVERY_MS: i64 = 100;
+pub const ROOM_USERS_AT_ONCE_MAX: usize = 8;
 /// The newest visitors that one `domain-stats` lists.
 pub const VISITORS_LISTED_MAX: usize = 1_000;
 

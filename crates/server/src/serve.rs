@@ -12,9 +12,11 @@ use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use mio::net::TcpListener;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 use weeziq_core::Policy;
@@ -24,8 +26,9 @@ use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
 use crate::check;
 use crate::domains::Domains;
-use crate::http::{App, Peer, doorway, router};
+use crate::http::{App, Peer, router};
 use crate::settings::Settings;
+use crate::shard::arrivals::{Arrived, Entrance};
 use crate::shard::mailbox::{Message, Shards};
 use crate::shard::{Environment, Foundation, Shard};
 use crate::store::{Checkpointer, DataDir, unusable};
@@ -62,15 +65,17 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         domains: Domains::open(&data.settings_file())?,
         addresses: Arc::new(AddressLimiter::new(Quota::per_minute(settings.ai_per_ip_per_min))),
     });
-    let (shards, threads) = start_shards(&data, settings.shards(), &environment)?;
+    let foundations = lay_foundations(&data, settings.shards())?;
     let app = App {
-        shards: shards.clone(),
+        shards: Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect()),
         environment,
         origins: Arc::new(settings.origins()),
         trusted_proxies: settings.trust_proxy.clone().into(),
     };
-    tell_start(settings, &listener, shards.count());
-    let served = runtime.block_on(serve(listener, app, &shards));
+    tell_start(settings, listener.local_addr().ok(), app.shards.count());
+    let (to_http, arrived) = mpsc::unbounded_channel();
+    let threads = start_shards(foundations, &app, listener, &to_http)?;
+    let served = runtime.block_on(serve(arrived, app));
     for thread in threads {
         if thread.join().is_err() {
             return Err("a shard panicked; this is a defect, please report it with the log".into());
@@ -80,12 +85,14 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
     served
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, String> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let listening = socket.and_then(|socket| {
         socket.set_reuseaddr(true)?;
+        // Frames are written whole; waiting for more would only make them late. Connections inherit it.
+        socket.set_nodelay(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        socket.listen(BACKLOG)?.into_std()
     });
     listening.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -99,35 +106,38 @@ fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     })
 }
 
-fn start_shards(
-    data: &DataDir,
-    wanted: usize,
-    environment: &Arc<Environment>,
-) -> Result<(Shards, Vec<JoinHandle<()>>), String> {
+fn lay_foundations(data: &DataDir, wanted: usize) -> Result<Vec<Foundation>, String> {
     let is_known = data.is_known();
-    let count = data.shards(wanted)?;
-    let files: Vec<_> = (0..count).map(|shard| data.shard_file(shard)).collect();
+    let files: Vec<_> = (0..data.shards(wanted)?).map(|shard| data.shard_file(shard)).collect();
     for file in files.iter().filter(|file| is_known && check::is_empty(file)) {
         tracing::warn!(file = %file.display(), "missing or empty, though there was data here before: its rooms begin anew");
     }
-    let foundations: Vec<Foundation> =
-        files.iter().cloned().map(Foundation::lay).collect::<Result<_, _>>()?;
-    let shards = Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());
-    let mut threads = Vec::new();
+    files.into_iter().map(Foundation::lay).collect()
+}
+
+fn start_shards(
+    foundations: Vec<Foundation>,
+    app: &App,
+    listener: std::net::TcpListener,
+    to_http: &UnboundedSender<Arrived>,
+) -> Result<Vec<JoinHandle<()>>, String> {
+    let mut listener = Some(TcpListener::from_std(listener));
+    let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+    let (mut threads, mut checkpointers) = (Vec::new(), Vec::new());
     for (index, foundation) in foundations.into_iter().enumerate() {
-        let shard = Shard::new(index, foundation, shards.clone(), environment.clone())
-            .map_err(|error| unusable(&data.shard_file(index), &error))?;
+        let file = foundation.database.clone();
+        let entrance =
+            Entrance { listener: listener.take(), permits: permits.clone(), to_http: to_http.clone() };
+        let shard =
+            Shard::new(index, foundation, app.clone(), entrance).map_err(|error| unusable(&file, &error))?;
         let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || shard.run());
         threads.push(thread.map_err(|error| format!("no threads: {error}"))?);
+        checkpointers.push(Checkpointer::open(&file).map_err(|error| error.to_string())?);
     }
-    let checkpointers: Vec<Checkpointer> = files
-        .iter()
-        .map(|file| Checkpointer::open(file).map_err(|error| error.to_string()))
-        .collect::<Result<_, _>>()?;
     let thread =
         std::thread::Builder::new().name("checkpoints".into()).spawn(move || checkpoint(&checkpointers));
     thread.map_err(|error| format!("no threads: {error}"))?;
-    Ok((shards, threads))
+    Ok(threads)
 }
 
 /// Copies what the shards have committed into their databases, off their hot path. Ends with the process.
@@ -142,7 +152,7 @@ fn checkpoint(checkpointers: &[Checkpointer]) {
     }
 }
 
-fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
+fn tell_start(settings: &Settings, address: Option<SocketAddr>, shards: usize) {
     if !settings.models().openai && !settings.models().google {
         tracing::info!(
             "no model key is set: the built-in offline demo answers; set OPENAI_API_KEY or GOOGLE_AI_API_KEY for real ones"
@@ -151,9 +161,7 @@ fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
     tracing::warn!(
         "open mode: anyone who can reach this service may read and write every room; put it behind your own access control"
     );
-    let Ok(address) = listener.local_addr() else {
-        return;
-    };
+    let Some(address) = address else { return };
     // What a person can click: an unspecified address is no place to go.
     let host = match address.ip() {
         ip if ip.is_unspecified() || ip.is_loopback() => "localhost".to_owned(),
@@ -164,34 +172,23 @@ fn tell_start(settings: &Settings, listener: &TcpListener, shards: usize) {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %data, shards, "WeeziQ is ready at http://{host}:{}", address.port());
 }
 
-/// Accepts until told to stop, then lets the requests under way end.
-async fn serve(listener: TcpListener, app: App, shards: &Shards) -> Result<(), String> {
-    let router = router(app.clone());
+/// Serves what the shards leave to HTTP until told to stop, then lets the requests under way end.
+async fn serve(mut arrived: UnboundedReceiver<Arrived>, app: App) -> Result<(), String> {
+    let shards = app.shards.clone();
+    let router = router(app);
     let no_signals = |error| format!("signals cannot be received: {error}");
     let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let (stop, stopping) = watch::channel(());
-    let permits = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let admitted = async {
-            let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-            listener.accept().await.map(|(stream, peer)| (stream, peer, permit))
-        };
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            admitted = admitted => match admitted {
-                Ok((stream, peer, permit)) => {
-                    let serving = connection(stream, peer, app.clone(), router.clone(), stopping.clone());
-                    connections.spawn(async move { serving.await; drop(permit); });
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely: waiting lets some be closed, spinning would not.
-                    tracing::warn!(%error, "a connection cannot be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
+            Some(Arrived { stream, peer, permit }) = arrived.recv() => {
+                let serving = connection(stream.into(), peer, router.clone(), stopping.clone());
+                connections.spawn(async move { serving.await; drop(permit); });
+            }
         }
         while connections.try_join_next().is_some() {}
     }
@@ -207,7 +204,7 @@ async fn serve(listener: TcpListener, app: App, shards: &Shards) -> Result<(), S
         tracing::warn!("stopped at once by a second signal");
         std::process::exit(1);
     });
-    drop(listener);
+    drop(arrived);
     drop(stop);
     for shard in 0..shards.count() {
         shards.send(shard, Message::Stop);
@@ -220,21 +217,17 @@ async fn serve(listener: TcpListener, app: App, shards: &Shards) -> Result<(), S
 }
 
 async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    app: App,
+    stream: std::net::TcpStream,
+    peer: Peer,
     router: Router,
     mut stopping: watch::Receiver<()>,
 ) {
-    // Frames are written whole; waiting for more would only make them late.
-    let _ = stream.set_nodelay(true);
-    let entered = tokio::select! {
-        entered = doorway::enter(&app, stream, Peer(peer.ip()), HEAD_WITHIN) => entered,
-        _ = stopping.changed() => None,
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "a socket cannot be watched"),
     };
-    let Some(stream) = entered else { return };
     let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(peer);
         router.clone().oneshot(request.map(Body::new))
     });
     let connection = http1::Builder::new()

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Farewell, Member, Room, Turn, Typing};
 use crate::ids::ConnId;
-use crate::limits::{MEMBER_GRACE_MS, ROOM_USERS_EVERY_MS, ROOM_USERS_LISTED_MAX, TYPING_TTL_MS};
+use crate::limits::{
+    MEMBER_GRACE_MS, ROOM_USERS_AT_ONCE_MAX, ROOM_USERS_EVERY_MS, ROOM_USERS_LISTED_MAX, TYPING_TTL_MS,
+};
 use crate::protocol::command::Online;
 use crate::protocol::error::ClientError;
 use crate::protocol::event::{Event, RoomUser};
@@ -190,9 +192,11 @@ impl Room {
         Ok(())
     }
 
-    /// Tells everyone who is here, at once or, if that was just told, once for all changes until it may be told again.
+    /// Tells everyone who is here, at once or, if there are many and that was just told, once for all changes until it may
+    /// be told again.
     fn tell_users(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
-        let is_due = turn.cx.now.since(self.users_told_at) < ROOM_USERS_EVERY_MS;
+        let is_due = self.roster.connections() > ROOM_USERS_AT_ONCE_MAX
+            && turn.cx.now.since(self.users_told_at) < ROOM_USERS_EVERY_MS;
         let was_due = std::mem::replace(&mut self.users_due, is_due);
         if let Some(stored) = self.stored.as_ref().filter(|_| was_due != is_due) {
             // Or a room that loses its memory in between would leave its members with an old list.

@@ -86,6 +86,10 @@ impl Roster {
         self.leaving.first_key_value().map(|((until, _), _)| *until)
     }
 
+    pub(super) fn connections(&self) -> usize {
+        self.members.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.members.is_empty() && self.leaving.is_empty()
     }

@@ -1,48 +1,24 @@
 //! The short way in: a plain WebSocket handshake is answered from what the listener's socket shows, without the HTTP
 //! stack. Whatever is not plainly fine is left untouched for that stack, which knows how to refuse it.
 
-use std::time::Duration;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use super::upgrade::Arrival;
 use super::{App, Peer};
 use crate::websocket::handshake;
 
-/// Longer heads, and those that come in pieces, go the long way.
-const HEAD_BYTES_MAX: usize = 2_048;
 const HEADERS_MAX: usize = 32;
 
-/// Hands a new connection over to a shard, or back if it wants something else. None: it is handed over, or gone.
-pub(crate) async fn enter(
-    app: &App,
-    mut stream: TcpStream,
-    peer: Peer,
-    within: Duration,
-) -> Option<TcpStream> {
-    let mut head = [0; HEAD_BYTES_MAX];
-    let seen = tokio::time::timeout(within, stream.peek(&mut head)).await.ok()?.ok()?;
-    let Some((len, accepted, arrival)) = app.recognise(head.get(..seen)?, peer) else {
-        return Some(stream);
-    };
-    let answer = handshake::answer(&accepted);
-    let answered = async {
-        stream.read_exact(head.get_mut(..len)?).await.ok()?;
-        stream.write_all(&answer).await.ok()
-    };
-    answered.await?;
-    match stream.into_std() {
-        Ok(stream) => arrival.seat(app, stream, Vec::new()),
-        Err(error) => tracing::warn!(%error, "a socket cannot be handed over"),
-    }
-    None
+/// One that is whole and fine.
+pub(crate) struct Handshake {
+    /// Of its head, in bytes.
+    pub(crate) len: usize,
+    pub(crate) answer: Vec<u8>,
+    pub(crate) arrival: Arrival,
 }
 
 impl App {
-    /// A handshake that is whole and fine: how long it is, and how to answer.
-    fn recognise(&self, seen: &[u8], peer: Peer) -> Option<(usize, HeaderValue, Arrival)> {
+    pub(crate) fn recognise(&self, seen: &[u8], peer: Peer) -> Option<Handshake> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut headers);
         let httparse::Status::Complete(len) = request.parse(seen).ok()? else { return None };
@@ -63,6 +39,7 @@ impl App {
             return None;
         }
         let accepted = handshake::accept(&Method::GET, &headers).ok()?;
-        Some((len, accepted, Arrival::of(self, &uri, &headers, peer).ok()?))
+        let arrival = Arrival::of(self, &uri, &headers, peer).ok()?;
+        Some(Handshake { len, answer: handshake::answer(&accepted), arrival })
     }
 }

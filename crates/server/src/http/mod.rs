@@ -130,7 +130,7 @@ impl App {
     }
 }
 
-fn socket_id() -> SocketId {
+pub(crate) fn socket_id() -> SocketId {
     let mut bytes = [0; 16];
     // Without randomness from the system nothing here could be started in the first place.
     let filled = getrandom::fill(&mut bytes);

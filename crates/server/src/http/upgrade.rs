@@ -55,10 +55,12 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
     (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
 }
 
-pub(super) struct Arrival {
-    address: std::net::IpAddr,
-    user_agent: Option<Arc<str>>,
-    default_room: Option<RoomId>,
+/// What a handshake says of whoever comes.
+pub(crate) struct Arrival {
+    pub(crate) address: std::net::IpAddr,
+    pub(crate) user_agent: Option<Arc<str>>,
+    /// The room of what names none.
+    pub(crate) room: Option<RoomId>,
 }
 
 impl Arrival {
@@ -69,7 +71,7 @@ impl Arrival {
         Ok(Self {
             address: app.address(peer, headers),
             user_agent: user_agent.map(Arc::from),
-            default_room: room_of(uri)?,
+            room: room_of(uri)?,
         })
     }
 
@@ -86,12 +88,12 @@ impl Arrival {
     }
 
     /// To the shard of the room that it names, or to any: it moves with its first join.
-    pub(super) fn seat(self, app: &App, stream: std::net::TcpStream, unread: Vec<u8>) {
-        let shard = self.default_room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
+    fn seat(self, app: &App, stream: std::net::TcpStream, unread: Vec<u8>) {
+        let shard = self.room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
         let newcomer = Newcomer {
             stream: mio::net::TcpStream::from_std(stream),
             address: self.address,
-            session: Session::new(socket_id(), self.default_room),
+            session: Session::new(socket_id(), self.room),
             user_agent: self.user_agent,
             first: None,
             unread,

@@ -1,4 +1,4 @@
-//! A connection that a shard owns: a WebSocket, or the event queue of one HTTP request.
+//! A connection that a shard owns: a WebSocket, one that may become one, or the event queue of one HTTP request.
 //!
 //! An idle one holds no buffer: what it sends is read into the shard's own buffer, and what it is sent is written
 //! from the room's. It keeps bytes only while a frame is cut in the middle, or while its peer does not read.
@@ -16,6 +16,7 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Session;
 use weeziq_core::time::UnixMs;
 
+use super::arrivals::Arrived;
 use super::audience::Frames;
 use super::backlog::Backlog;
 use crate::websocket::frame::{CloseCode, Fragments, write_close, write_ping, write_pong};
@@ -35,6 +36,9 @@ pub(crate) struct Conn {
 pub(super) enum Link {
     Socket(Socket),
     Request(mpsc::Sender<Event>),
+    Arrived(Box<Arrived>),
+    /// It is on its way to where it belongs.
+    Gone,
 }
 
 pub(super) struct Socket {

@@ -87,7 +87,7 @@ impl Shard {
 
     /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
     pub(super) fn read(&mut self, slot: usize) {
-        let Some(socket) = self.socket(slot) else { return };
+        let Some(socket) = self.socket(slot) else { return self.receive(slot) };
         if !socket.may_speak() {
             return;
         }
@@ -230,15 +230,12 @@ impl Shard {
         let Some(conn) = self.conns.try_remove(slot) else {
             return;
         };
-        let (Link::Socket(mut socket), Some(address)) = (conn.link, conn.address) else {
+        let (Link::Socket(socket), Some(address)) = (conn.link, conn.address) else {
             return;
         };
-        if let Err(error) = self.poll.registry().deregister(&mut socket.stream) {
-            tracing::warn!(%error, "a socket cannot be handed over");
-            return;
-        }
+        let Some(stream) = self.release(socket.stream) else { return };
         let newcomer = Newcomer {
-            stream: socket.stream,
+            stream,
             address,
             session: conn.session,
             user_agent: conn.user_agent,
@@ -266,15 +263,15 @@ impl Shard {
     /// As many of those who wait for large replies as this turn can have, in the order in which they asked.
     pub(super) fn take_deferred(&mut self) {
         self.large_in_turn = 0;
-        if self.deferred.is_empty() && !self.is_laden && self.asked_bytes_since < ASKED_BYTES_MAX / 2 {
-            return;
+        if self.asked_bytes + self.asked_bytes_since > ASKED_BYTES_MAX {
+            let asked = self.conns.iter().filter_map(|(_, conn)| match &conn.link {
+                Link::Socket(socket) => Some(socket.asked_bytes()),
+                _ => None,
+            });
+            self.asked_bytes = asked.sum();
+            self.asked_bytes_since = 0;
         }
-        self.asked_bytes_since = 0;
-        let asked = self.conns.iter().filter_map(|(_, conn)| match &conn.link {
-            Link::Socket(socket) => Some(socket.asked_bytes()),
-            Link::Request(_) => None,
-        });
-        self.is_laden = asked.sum::<usize>() > ASKED_BYTES_MAX;
+        self.is_laden = self.asked_bytes > ASKED_BYTES_MAX;
         let most = if self.is_laden { 1 } else { LARGE_PER_TURN };
         while self.large_in_turn < most
             && let Some((id, request)) = self.deferred.pop_front()
@@ -302,7 +299,7 @@ impl Shard {
             Command::Visitors(domain, command) => {
                 let via = match &conn.link {
                     Link::Socket(_) => Via::Connection { user_agent: conn.user_agent.clone() },
-                    Link::Request(_) => Via::Request,
+                    _ => Via::Request,
                 };
                 self.tell_visitors(domain, VisitorsInput::Command { from: caller, via, command });
             }

@@ -19,8 +19,12 @@ use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::VisitorsInput;
 use weeziq_core::{Caller, store::SqlError};
 
+use super::arrivals::Arrived;
+
 /// Whatever can be said to a shard.
 pub(crate) enum Message {
+    /// A connection that has just been accepted.
+    Arrived(Box<Arrived>),
     /// A connection to own from here on.
     Adopt(Box<Newcomer>),
     /// One question over HTTP; its events go to `events` until the answer is whole.

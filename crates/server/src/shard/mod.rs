@@ -5,6 +5,7 @@
 //! ([`gate`]). Nothing is seen before it is stored, and a busy shard shares one commit and one write per member
 //! among everything that arrived together.
 
+pub(crate) mod arrivals;
 mod audience;
 mod backlog;
 mod conn;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::task::AbortHandle;
@@ -38,9 +40,11 @@ use crate::ai::Asker;
 use crate::ai::limiter::AddressLimiter;
 use crate::check;
 use crate::domains::Domains;
+use crate::http::App;
 use crate::settings::Durability;
 use crate::store::{Store, log_path, unusable};
 use crate::websocket::frame::CloseCode;
+use arrivals::{Entrance, Silent};
 use audience::Frames;
 use conn::{Conn, Link, Socket, State};
 use gate::{Gate, Passed};
@@ -59,8 +63,11 @@ pub(crate) struct Environment {
 
 pub(crate) struct Shard {
     index: usize,
+    app: App,
     shards: Shards,
     environment: Arc<Environment>,
+    entrance: Entrance,
+    silent: Silent,
     inbox: Inbox,
     poll: Poll,
     store: Store,
@@ -85,7 +92,8 @@ pub(crate) struct Shard {
     /// How many were taken in this turn, and whether more of them wait to be read than memory is meant for.
     large_in_turn: usize,
     is_laden: bool,
-    /// How much was asked for since that was last counted.
+    /// What waited to be read when that was last counted, and how much was asked for since.
+    asked_bytes: usize,
     asked_bytes_since: usize,
     tick_at: UnixMs,
     ticks: usize,
@@ -122,6 +130,7 @@ pub(crate) struct Shard {
 }
 
 const WAKER: Token = Token(usize::MAX);
+const LISTENER: Token = Token(usize::MAX - 1);
 const EVENTS_PER_TURN: usize = 1024;
 /// So many newcomers, among others, have their turn before those who are here have theirs again.
 const MESSAGES_PER_TURN: usize = 256;
@@ -142,7 +151,7 @@ pub(crate) struct Foundation {
     inbox: Inbox,
     poll: Poll,
     store: Store,
-    database: PathBuf,
+    pub(crate) database: PathBuf,
 }
 
 impl Foundation {
@@ -164,13 +173,18 @@ impl Shard {
     pub(crate) fn new(
         index: usize,
         foundation: Foundation,
-        shards: Shards,
-        environment: Arc<Environment>,
+        app: App,
+        mut entrance: Entrance,
     ) -> Result<Self, SqlError> {
         let Foundation { mailbox, inbox, poll, store, database } = foundation;
         let now = wall_clock();
+        entrance.watch(&poll).map_err(|error| SqlError(error.to_string()))?;
+        let App { shards, environment, .. } = app.clone();
         let mut shard = Self {
             index,
+            app,
+            entrance,
+            silent: Silent::default(),
             gate: Gate::new(environment.durability, &database, mailbox)?,
             shards,
             environment,
@@ -190,6 +204,7 @@ impl Shard {
             deferred: VecDeque::new(),
             large_in_turn: 0,
             is_laden: false,
+            asked_bytes: 0,
             asked_bytes_since: 0,
             tick_at: now.plus(TICK_MS),
             ticks: 0,
@@ -241,18 +256,13 @@ impl Shard {
             self.read(slot);
         }
         for event in events {
-            let Token(slot) = event.token();
-            if event.token() != WAKER && event.is_writable() {
-                self.mark_if_blocked(slot);
-            }
-            if event.token() != WAKER && (event.is_readable() || event.is_read_closed() || event.is_error()) {
-                self.read(slot);
-            }
-            if event.token() != WAKER && event.is_read_closed() {
-                // The end came with data, in one edge: the read that sees it is still to come.
-                self.ready.push(slot);
+            match event.token() {
+                WAKER => {}
+                LISTENER => self.silent.is_due(),
+                Token(slot) => self.take_event(slot, event),
             }
         }
+        self.accept_if_due();
         self.has_mail = self.inbox.take(MESSAGES_PER_TURN, messages);
         messages.drain(..).for_each(|message| self.take_message(message));
         self.fire_timers();
@@ -260,6 +270,19 @@ impl Shard {
             self.tick();
         }
         self.end_turn();
+    }
+
+    fn take_event(&mut self, slot: usize, event: &Event) {
+        if event.is_writable() {
+            self.mark_if_blocked(slot);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(slot);
+        }
+        if event.is_read_closed() {
+            // The end came with data, in one edge: the read that sees it is still to come.
+            self.ready.push(slot);
+        }
     }
 
     /// Commits, releases, delivers; again while what is released brings new inputs.
@@ -288,6 +311,7 @@ impl Shard {
 
     fn take_message(&mut self, message: Message) {
         match message {
+            Message::Arrived(arrived) => self.arrive(*arrived),
             Message::Adopt(newcomer) => self.adopt(*newcomer),
             Message::Request { command, socket, events } => self.take_request(command, socket, events),
             Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
@@ -337,7 +361,7 @@ impl Shard {
             return gathered.saturating_duration_since(Instant::now());
         }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
-        let due = timer.map_or(self.tick_at, |at| at.min(self.tick_at));
+        let due = [timer, self.accepts_again_at()].into_iter().flatten().fold(self.tick_at, UnixMs::min);
         let due = if self.deferred.is_empty() { due } else { due.min(self.now.plus(LADEN_PATIENCE_MS)) };
         Duration::from_millis(due.since(self.clock.now()).clamp(0, TICK_MS) as u64)
     }
@@ -348,6 +372,7 @@ impl Shard {
         self.clock.follow(wall_clock());
         self.keep_alive();
         self.drop_unresponsive();
+        self.drop_silent();
         self.retry_farewells();
         self.empty_outbox();
         self.evict_idle();
@@ -408,6 +433,7 @@ impl Shard {
             return;
         }
         self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX));
+        self.close_entrance();
         for (run, (room, task)) in std::mem::take(&mut self.runs) {
             task.abort();
             self.interrupt(room, run);
@@ -436,7 +462,7 @@ impl Shard {
                     let reason = self.come_back();
                     self.close_socket(slot, CloseCode::GOING_AWAY, &reason);
                 }
-                Some(Link::Request(_)) => self.drop_conn(slot),
+                Some(Link::Request(_) | Link::Arrived(_) | Link::Gone) => self.drop_conn(slot),
                 _ => {}
             }
         }
@@ -466,7 +492,7 @@ impl Shard {
     fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
         match &mut self.conns.get_mut(slot)?.link {
             Link::Socket(socket) => Some(socket),
-            Link::Request(_) => None,
+            Link::Request(_) | Link::Arrived(_) | Link::Gone => None,
         }
     }
 }

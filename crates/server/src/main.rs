@@ -31,6 +31,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), String> {
+    keep_pages_small();
     if let Err(error) = dotenvy::dotenv()
         && !error.not_found()
     {
@@ -51,6 +52,15 @@ fn run() -> Result<(), String> {
             say(&cli.settings.to_string());
             Ok(())
         }
+    }
+}
+
+/// The allocator asks for pages of 2 MiB, which stay resident when a few small blocks are left in each: with ten thousand
+/// idle connections that was half of all memory, and turns were no shorter for it.
+fn keep_pages_small() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "large pages cannot be declined");
     }
 }
 

@@ -3,11 +3,12 @@
 
 pub(crate) mod limiter;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use weeziq_core::access::secret::Secret;
 use weeziq_core::ai::asking::{
     Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Endpoint, Patience, Piece, Progress, Providers,
@@ -99,18 +100,31 @@ impl Asker {
     ) -> Result<(), ModelFailure> {
         let first_token = attempts.first_token_by(self.now());
         let (call, mut reading) = self.providers.call(request);
-        let mut response = self.within(first_token, self.send(call)).await??;
+        // One timer for the whole of it: one a piece would cost as much as the piece.
+        let mut deadline = pin!(sleep_until(self.instant(first_token)));
+        let mut response = tokio::select! {
+            biased;
+            () = deadline.as_mut() => return Err(ModelFailure::Timeout),
+            sent = self.send(call) => sent?,
+        };
         loop {
-            let deadline = if reading.has_begun() { attempts.end() } else { first_token };
-            let read = self.within(deadline, response.chunk()).await;
+            let had_begun = reading.has_begun();
+            let read = tokio::select! {
+                biased;
+                () = deadline.as_mut() => None,
+                read = response.chunk() => Some(read),
+            };
             let piece = match &read {
-                Ok(Ok(Some(bytes))) => Piece::Bytes(bytes),
-                Ok(Ok(None)) => Piece::End,
-                Ok(Err(_)) => Piece::Broken(ModelFailure::Unavailable),
-                Err(timeout) => Piece::Broken(timeout.clone()),
+                Some(Ok(Some(bytes))) => Piece::Bytes(bytes),
+                Some(Ok(None)) => Piece::End,
+                Some(Err(_)) => Piece::Broken(ModelFailure::Unavailable),
+                None => Piece::Broken(ModelFailure::Timeout),
             };
             if reading.take(piece, &tell)? == Progress::Over {
                 return Ok(());
+            }
+            if reading.has_begun() && !had_begun {
+                deadline.as_mut().reset(self.instant(attempts.end()));
             }
         }
     }
@@ -140,9 +154,9 @@ impl Asker {
         UnixMs(self.epoch.elapsed().as_millis() as i64)
     }
 
-    async fn within<T>(&self, deadline: UnixMs, work: impl Future<Output = T>) -> Result<T, ModelFailure> {
-        let left = Duration::from_millis(deadline.since(self.now()).max(0) as u64);
-        timeout(left, work).await.map_err(|_| ModelFailure::Timeout)
+    /// The other way round than [`Asker::now`].
+    fn instant(&self, at: UnixMs) -> Instant {
+        self.epoch + Duration::from_millis(at.0.max(0) as u64)
     }
 }
 

@@ -27,13 +27,13 @@ pub(crate) const NAMES: [&str; 9] = [
 
 pub(crate) fn preset(name: &str) -> Result<Scenario> {
     let (rooms, members, join_at_once, load) = match name {
-        "rooms" => (1_000, 2, 256, Load::Talk(open(4_000, Senders::All, 10))),
-        "fanout-paced" => (1, 500, 16, Load::Talk(open(100, Senders::First(2), 10))),
+        "rooms" => (1_000, 2, 256, Load::Talk(open(4_000, Senders::All, 6))),
+        "fanout-paced" => (1, 500, 16, Load::Talk(open(100, Senders::First(2), 6))),
         "fanout-saturated" => {
             let pace = TalkPace::Closed { in_flight: 16 };
-            (1, 500, 16, Load::Talk(Talk { pace, ..open(1, Senders::First(2), 5) }))
+            (1, 500, 16, Load::Talk(Talk { pace, ..open(1, Senders::First(2), 4) }))
         }
-        "big-room" => (1, 10_000, 256, Load::Talk(open(1, Senders::First(1), 20))),
+        "big-room" => (1, 10_000, 256, Load::Talk(open(1, Senders::First(1), 10))),
         "idle" => (5_000, 2, 256, Load::Idle),
         "storm" => (2_500, 2, 5_000, Load::Storm),
         "ai-streams" => (200, 1, 64, Load::Streams(flow(50))),
@@ -58,7 +58,7 @@ fn open(rate_per_sec: u32, senders: Senders, seconds: u64) -> Talk {
 }
 
 fn flow(tokens_per_sec: u32) -> Flow {
-    Flow { tokens_per_sec, warmup: WARMUP, time: Duration::from_secs(10) }
+    Flow { tokens_per_sec, warmup: WARMUP, time: Duration::from_secs(6) }
 }
 
 pub(crate) fn lasting(load: Load, seconds: u64) -> Load {

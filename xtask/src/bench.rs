@@ -8,7 +8,7 @@ use crate::{Work, cargo, npm, root, tools};
 /// Where a whole run is recorded.
 const RECORD: [&str; 6] =
     ["--json", "docs/benchmarks.json", "--docs", "docs/benchmarks.md", "--plot", "docs/benchmarks.svg"];
-const ROUNDS: [&str; 2] = ["--rounds", "3"];
+const ROUNDS: [&str; 2] = ["--rounds", "5"];
 /// With any of these it is not the whole run, or the caller says where it goes.
 const NOT_FOR_THE_RECORD: [&str; 6] = ["--only", "--seconds", "--rounds", "--json", "--docs", "--plot"];
 

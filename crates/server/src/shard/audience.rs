@@ -160,6 +160,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_crowd_waits_for_company_only_when_telling_it_took_long_and_little_waits() {
+        let (began, ms) = (Instant::now(), Duration::from_millis);
+        let mut audience = Audience::default();
+        assert!(!audience.gathers(began), "whoever has not been told anything yet does not wait");
+        audience.has_told(began, began + GATHER_MIN);
+        assert!(!audience.gathers(began + GATHER_MIN), "a short round is not worth a wait");
+        for (took, wait) in [(ms(3), ms(3) / 2), (ms(60), GATHER_MAX)] {
+            let told = began + took;
+            audience.has_told(began, told);
+            assert!(audience.gathers(told + wait - ms(1) / 2));
+            assert!(!audience.gathers(told + wait));
+        }
+        audience.frames = vec![0; GATHER_BYTES_MAX];
+        assert!(!audience.gathers(began + ms(60)), "there is enough already");
+    }
+
+    #[test]
     fn parts_are_the_whole_in_order_whatever_was_heard() {
         let mut audience = Audience::default();
         for (text, is_volatile) in [("ab", true), ("c", true), ("de", false), ("f", true), ("g", false)] {

@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 use weeziq_core::store::{Row, Sql, SqlError, Value};
@@ -101,6 +102,8 @@ impl Store {
         let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;
             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;";
         db.execute_batch(pragmas).map_err(failed)?;
+        // Or each statement with `LIMIT ?` is compiled anew whenever a number is bound to it.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map_err(failed)?;
         Ok(Self { db, in_transaction: false, wrote: false })
     }
 

@@ -152,6 +152,25 @@ pub fn find_sent(
     )
 }
 
+/// Messages as they read now, oldest first. `+edit.seq` keeps SQLite from finding the newest edit by a walk over the room's
+/// whole log, in the order of `event_by_seq`, for each message that it returns.
+const AFTER: &str = "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
+        coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
+            AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY +edit.seq DESC LIMIT 1), text),
+        attachments FROM event
+    WHERE room = ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
+        WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
+    ORDER BY seq LIMIT ?";
+
+/// The same from the newest back.
+const BEFORE: &str = "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
+        coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
+            AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY +edit.seq DESC LIMIT 1), text),
+        attachments FROM event
+    WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
+        WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
+    ORDER BY seq DESC LIMIT ?";
+
 /// A room's log as it is read: which room, under which name and epoch its rows are told.
 #[derive(Clone, Copy)]
 pub struct Log<'a> {
@@ -175,17 +194,7 @@ impl Log<'_> {
 
     /// Messages after `after`, oldest first, as they read now.
     pub fn after(self, sql: &mut dyn Sql, after: Seq, limit: u32) -> Result<Vec<Message>, SqlError> {
-        self.read(
-            sql,
-            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
-                coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
-                    AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY edit.seq DESC LIMIT 1), text),
-                attachments FROM event
-                WHERE room = ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
-                    WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
-                ORDER BY seq LIMIT ?",
-            &[Value::Int(self.room), seq_value(after), Value::Int(i64::from(limit))],
-        )
+        self.read(sql, AFTER, &[Value::Int(self.room), seq_value(after), Value::Int(i64::from(limit))])
     }
 
     /// The newest messages between two places, both exclusive, oldest first, as they read now.
@@ -198,19 +207,8 @@ impl Log<'_> {
         let before = before.unwrap_or(Seq(u64::MAX));
         let mut newest_first = self.read(
             sql,
-            "SELECT seq, at, user_id, user_name, role, socket_id, client_message_id,
-                coalesce((SELECT edit.text FROM event AS edit WHERE edit.room = event.room
-                    AND edit.target_seq = event.seq AND edit.kind = 1 ORDER BY edit.seq DESC LIMIT 1), text),
-                attachments FROM event
-                WHERE room = ? AND seq < ? AND seq > ? AND kind = 0 AND NOT EXISTS (SELECT 1 FROM event AS gone
-                    WHERE gone.room = event.room AND gone.target_seq = event.seq AND gone.kind = 2)
-                ORDER BY seq DESC LIMIT ?",
-            &[
-                Value::Int(self.room),
-                seq_value(before),
-                seq_value(after),
-                Value::Int(i64::from(limit)),
-            ],
+            BEFORE,
+            &[Value::Int(self.room), seq_value(before), seq_value(after), Value::Int(i64::from(limit))],
         )?;
         newest_first.reverse();
         Ok(newest_first)
@@ -284,4 +282,34 @@ pub fn mark_read(
         |_| (),
     )?;
     Ok(moved.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::Memory;
+
+    #[test]
+    fn what_a_message_reads_as_is_looked_up_and_not_searched_for() -> Result<(), SqlError> {
+        let mut store = Memory::new();
+        let plans: [(&'static str, &[Value<'_>]); 2] = [
+            (explained(AFTER), &[Value::Int(1), Value::Int(0), Value::Int(50)]),
+            (explained(BEFORE), &[Value::Int(1), Value::Int(9), Value::Int(0), Value::Int(50)]),
+        ];
+        for (plan, params) in plans {
+            let mut steps = Vec::new();
+            store.query(plan, params, &mut |row| steps.push(row.text(3).to_owned()))?;
+            let inner =
+                |alias: &str| steps.iter().find(|step| step.contains(alias)).cloned().unwrap_or_default();
+            for alias in ["edit", "gone"] {
+                let step = inner(alias);
+                assert!(step.contains("event_by_target (room=? AND target_seq=? AND kind=?)"), "{steps:?}");
+            }
+        }
+        Ok(())
+    }
+
+    fn explained(statement: &str) -> &'static str {
+        Box::leak(format!("EXPLAIN QUERY PLAN {statement}").into_boxed_str())
+    }
 }

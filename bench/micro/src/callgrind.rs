@@ -14,6 +14,7 @@ const TOGGLE: &str = "--toggle-collect=*operation::counted*";
 /// Units, of each operation. What comes before is not counted: statements are prepared, buffers get their size.
 const UNCOUNTED: u32 = 64;
 const COUNTED_UNITS: u32 = 256;
+const FUNCTIONS_TOLD: usize = 40;
 
 /// As many at a time as there are cores: what is counted does not depend on who else runs.
 pub(crate) fn count_each(operations: &[Operation]) -> Result<Counts> {
@@ -42,14 +43,42 @@ fn count(operation: Operation) -> Result<u64> {
     }
 }
 
-/// Where the operation spends its instructions, as `callgrind_annotate` says it; costs are those of all its rounds.
+/// Where one operation spends its instructions: by function alone, and with all that each calls.
 pub(crate) fn profile(operation: Operation) -> Result<String> {
     let out = Out::of(operation);
     run(operation, &out.0)?;
-    let said =
-        Command::new("callgrind_annotate").args(["--auto=no", "--threshold=95"]).arg(&out.0).output()?;
-    let text = String::from_utf8_lossy(&said.stdout);
-    Ok(format!("{text}\nin all of {COUNTED_UNITS} × {}\n", operation.name()))
+    let own = functions(&out.0, "no", |known, more| known + more)?;
+    // A function stands there once for each file that its code was inlined from.
+    let whole = functions(&out.0, "yes", u64::max)?;
+    Ok(format!(
+        "instructions in one {}, by function:\n{own}\nwith what they call:\n{whole}",
+        operation.name()
+    ))
+}
+
+fn functions(out: &Path, inclusive: &str, join: fn(u64, u64) -> u64) -> Result<String> {
+    let mut annotate = Command::new("callgrind_annotate");
+    annotate.args(["--auto=no", "--threshold=100"]).arg(format!("--inclusive={inclusive}")).arg(out);
+    let said = annotate.output().map_err(|error| Failure(format!("callgrind_annotate: {error}")))?;
+    let mut counts = Counts::new();
+    for (count, function) in String::from_utf8_lossy(&said.stdout).lines().filter_map(function) {
+        let known = counts.entry(function.to_owned()).or_default();
+        *known = join(*known, count);
+    }
+    let mut counts: Vec<(String, u64)> = counts.into_iter().collect();
+    counts.sort_by(|(_, one), (_, other)| other.cmp(one));
+    let told = |(function, count)| format!("{:>9}  {function}\n", count / u64::from(COUNTED_UNITS));
+    Ok(counts.into_iter().take(FUNCTIONS_TOLD).map(told).collect())
+}
+
+/// `1,234,567 (12.3%)  /a/long/way/to/file.rs:a::function [/the/program]`, save what has all: the way to what is counted.
+fn function(line: &str) -> Option<(u64, &str)> {
+    let (count, rest) = line.trim_start().split_once(" (")?;
+    let count: u64 = count.replace(',', "").parse().ok()?;
+    let (percent, place) = rest.split_once("%)  ")?;
+    let place = place.rsplit_once(" [").map_or(place, |(place, _)| place);
+    let (_, function) = place.split_once(':')?;
+    (percent != "100.0").then_some((count, function))
 }
 
 fn run(operation: Operation, out: &Path) -> Result<()> {
@@ -116,6 +145,16 @@ mod tests {
     fn the_total_is_read() {
         assert_eq!(total("events: Ir\nsummary: 12\n\nfn=(1)\n3 4\n\ntotals: 34567\n"), Some(34_567));
         assert_eq!(total("events: Ir\n"), None);
+    }
+
+    #[test]
+    fn a_line_of_the_profile_is_read() {
+        let line = "1,964,032 (12.82%)  /root/.cargo/sqlite3/sqlite3.c:walChecksumBytes [/tmp/weeziq-micro]";
+        assert_eq!(function(line), Some((1_964_032, "walChecksumBytes")));
+        let method = "9 (1.00%)  ser.rs:<T as a::B>::c'2 [/tmp/weeziq-micro]";
+        assert_eq!(function(method), Some((9, "<T as a::B>::c'2")));
+        assert_eq!(function("9 (100.0%)  main.rs:weeziq_micro::main"), None);
+        assert_eq!(function("Ir                    file:function"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod bench;
 mod fuzz;
+mod micro;
 mod tools;
 mod worker;
 
@@ -19,6 +20,9 @@ cargo xtask worker [--features F] [--out DIR]
                             the Cloudflare host into crates/worker/build, with all that its build takes
 cargo xtask fuzz [--seconds 60] [--target NAME] [--keep]
                             the fuzz targets; --keep puts what they found into fuzz/corpus
+cargo xtask micro [gate | record | profile OPERATION | CRITERION'S]
+                            how long the parts of a path take (criterion, quickly); or their instructions, counted
+                            under valgrind and held against the budget in bench/micro, or recorded there anew
 cargo xtask dev             the service from a debug build, restarted by hand";
 
 fn main() -> ExitCode {
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
         }
         ["test", "--rust"] => rust(&mut work),
         ["bench", rest @ ..] => bench::steps(&mut work, rest),
+        ["micro", rest @ ..] => micro::steps(&mut work, rest),
         ["fuzz", rest @ ..] => match fuzz::Run::parse(rest) {
             Ok(run) => run.steps(&mut work),
             Err(why) => work.fail("fuzzing", &why),
@@ -83,6 +88,7 @@ fn whole(work: &mut Work) {
         "rigs: jitter, storm, crash loop, stalled readers",
         released("weeziq-reliability", &["all", "--quick"]),
     );
+    micro::gate(work);
     fuzz::Run::of_all(FUZZ_SECONDS).steps(work);
     if let Err(why) = tools::node() {
         return work.fail("Node", &why);

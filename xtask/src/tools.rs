@@ -75,6 +75,22 @@ pub(crate) fn chromium() -> Result<PathBuf, String> {
     find().ok_or_else(|| "no Chromium here, and it cannot be installed without apt-get and root".into())
 }
 
+/// Valgrind, and with it callgrind, where it is, else from Debian's packages.
+pub(crate) fn valgrind() -> Result<(), String> {
+    let runs = || {
+        let mut nothing = Command::new("valgrind");
+        nothing.args(["--tool=callgrind", "--quiet", "--callgrind-out-file=/dev/null", "true"]);
+        nothing.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    if on_path("valgrind").is_none() {
+        apt_install(&["valgrind"]);
+    }
+    if on_path("valgrind").is_none() {
+        return Err("no valgrind here, and it cannot be installed without apt-get and root".into());
+    }
+    if runs() { Ok(()) } else { Err("valgrind is here and cannot run a program".into()) }
+}
+
 /// Debian's packages, where that is allowed.
 pub(crate) fn apt_install(packages: &[&str]) {
     if let Some(apt) = on_path("apt-get") {

@@ -10,6 +10,7 @@ use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::body;
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
+use weeziq_core::protocol::use_chat;
 use worker::{Env, Headers, Method, Request, Response, Result, console_error};
 
 use crate::clock::{Clock, socket_id};
@@ -185,12 +186,15 @@ async fn ready(env: &Env) -> Answer {
 }
 
 async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted: &str) -> Answer {
-    let text = match text(request).await? {
+    let is_streamed = wanted != crate::room::WHOLE;
+    let bytes_max = if is_streamed { use_chat::BODY_BYTES_MAX } else { FRAME_BYTES_MAX };
+    let text = match text_of(request, bytes_max).await? {
         Ok(text) => text,
         Err(error) => return Ok(Err(error)),
     };
-    let conversation = match body::ask(&text, wanted != crate::room::WHOLE) {
-        Ok((conversation, _)) => conversation,
+    let (conversation, wanted) = match body::ask(&text, is_streamed) {
+        Ok(question) if question.is_use_chat && is_streamed => (question.conversation, crate::room::UI_MESSAGES),
+        Ok(question) => (question.conversation, wanted),
         Err(error) => return Ok(Err(error)),
     };
     let quota = settings.ai_per_address.count;
@@ -254,6 +258,13 @@ fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientEr
 
 /// A body of JSON text, at most as large as a frame.
 async fn text(request: &mut Request) -> Result<std::result::Result<String, ClientError>> {
+    text_of(request, FRAME_BYTES_MAX).await
+}
+
+async fn text_of(
+    request: &mut Request,
+    bytes_max: usize,
+) -> Result<std::result::Result<String, ClientError>> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     // A request without a body has no stream, and an empty body is refused where it is parsed.
     if let Ok(mut body) = request.stream() {
@@ -262,15 +273,15 @@ async fn text(request: &mut Request) -> Result<std::result::Result<String, Clien
                 return Ok(Err(ClientError::new(ErrorCode::InvalidJson, "the body broke off")));
             };
             len += piece.len();
-            if len <= FRAME_BYTES_MAX {
+            if len <= bytes_max {
                 bytes.extend_from_slice(&piece);
             } else if len > DRAINED_BYTES_MAX {
                 break;
             }
         }
     }
-    if len > FRAME_BYTES_MAX {
-        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+    if len > bytes_max {
+        let why = format!("the body must have {bytes_max} bytes at most");
         return Ok(Err(ClientError::new(ErrorCode::TooLarge, why)));
     }
     let text = String::from_utf8(bytes);

@@ -6,7 +6,7 @@
 mod asked;
 mod doors;
 
-pub(crate) use asked::{EVENTS, TEXT, WHOLE};
+pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE};
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};

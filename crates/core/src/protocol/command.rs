@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 
 use super::error::{ClientError, ErrorCode};
 use super::fields::{Field, Fields, list, object};
+use super::use_chat;
 use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, UserId, VisitorId};
 use crate::limits::{
     HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX,
@@ -364,8 +365,26 @@ impl Ask {
 pub mod body {
     use super::*;
 
-    pub fn ask(json: &str, streamed: bool) -> Result<(Option<RoomId>, Ask), ClientError> {
-        Ask::parse(Fields::parse(json)?, streamed)
+    /// A question, and the conversation that it belongs to.
+    pub struct Question {
+        pub conversation: Option<RoomId>,
+        pub ask: Ask,
+        /// The AI SDK's `useChat` asks, and wants its own stream.
+        pub is_use_chat: bool,
+    }
+
+    pub fn ask(json: &str, streamed: bool) -> Result<Question, ClientError> {
+        let mut fields = Fields::parse(json)?;
+        let messages = fields.messages.filter(|_| matches!(fields.message, Field::Missing));
+        if let Some(messages) = messages {
+            fields.message = Field::Text(use_chat::last_question(messages)?.into());
+            let chat = std::mem::take(&mut fields.id).id("id", RoomId::parse)?;
+            if let (Field::Missing, Some(chat)) = (&fields.conversation_id, chat) {
+                fields.conversation_id = Field::Text(chat.as_str().to_owned().into());
+            }
+        }
+        let (conversation, ask) = Ask::parse(fields, streamed)?;
+        Ok(Question { conversation, ask, is_use_chat: messages.is_some() })
     }
 
     /// `kind` is the event that the route stands for.

@@ -72,6 +72,8 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub system_prompt: Field<'a>,
     #[serde(borrow)]
+    pub messages: Option<&'a RawValue>,
+    #[serde(borrow)]
     pub attachments: Option<&'a RawValue>,
     #[serde(borrow)]
     pub visitor_data: Option<&'a RawValue>,

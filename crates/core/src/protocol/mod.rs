@@ -7,3 +7,4 @@ pub mod error;
 pub mod event;
 pub mod fields;
 pub mod http;
+pub mod use_chat;

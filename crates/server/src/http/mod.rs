@@ -144,25 +144,29 @@ fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// A body of JSON text, at most as large as a frame.
 async fn text(body: Body) -> Result<String, Refused> {
-    tokio::time::timeout(BODY_WITHIN, whole_text(body))
+    text_of(body, FRAME_BYTES_MAX).await
+}
+
+async fn text_of(body: Body, bytes_max: usize) -> Result<String, Refused> {
+    tokio::time::timeout(BODY_WITHIN, whole_text(body, bytes_max))
         .await
         .unwrap_or_else(|_| Err(ClientError::invalid("body", "must be complete within ten seconds").into()))
 }
 
-async fn whole_text(mut body: Body) -> Result<String, Refused> {
+async fn whole_text(mut body: Body, bytes_max: usize) -> Result<String, Refused> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         len += data.len();
-        if len <= FRAME_BYTES_MAX {
+        if len <= bytes_max {
             bytes.extend_from_slice(&data);
         } else if len > DRAINED_BYTES_MAX {
             break;
         }
     }
-    if len > FRAME_BYTES_MAX {
-        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+    if len > bytes_max {
+        let why = format!("the body must have {bytes_max} bytes at most");
         return Err(ClientError::new(ErrorCode::TooLarge, why).into());
     }
     String::from_utf8(bytes)

@@ -49,6 +49,11 @@ pub const ROOM_USERS_AT_ONCE_MAX: usize = 8;
 /// The newest visitors that one `domain-stats` lists.
 pub const VISITORS_LISTED_MAX: usize = 1_000;
 
+/// Connections that read one answer as it is written.
+pub const READERS_MAX: usize = 256;
+/// How long the last answer of a conversation can be asked for again.
+pub const ANSWER_KEPT_MS: i64 = 10 * 60 * 1_000;
+
 /// A `typing-start` ends by itself.
 pub const TYPING_TTL_MS: i64 = 10_000;
 /// Someone whose connection died is told of only when they are not back by then.

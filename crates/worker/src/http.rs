@@ -93,6 +93,9 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
             };
             question(&mut request, &env, &settings, form).await
         }
+        (Method::Get, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
+            resume(&env, path).await
+        }
         (Method::Post, "/visitors/add") => visit(&mut request, &env, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, &env, "visitor-activity").await,
         (Method::Post, "/visitors/remove") => visit(&mut request, &env, "visitor-left-domain").await,
@@ -207,6 +210,18 @@ async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted:
     Place::Room(conversation).post(env, &format!("/ask?{wanted}"), &text).await.map(Ok)
 }
 
+/// The answer that a conversation is writing: `/ai/stream/:conversationId/stream`.
+async fn resume(env: &Env, path: &str) -> Answer {
+    let encoded = path.strip_prefix("/ai/stream/").and_then(|rest| rest.strip_suffix("/stream"));
+    match segment(encoded.unwrap_or_default(), path) {
+        Ok(name) => match name.and_then(|name| RoomId::parse(&name)) {
+            Some(conversation) => Place::Room(conversation).get(env, "/resume").await.map(Ok),
+            None => Ok(Err(ClientError::invalid("conversationId", ID_RULE))),
+        },
+        Err(error) => Ok(Err(error)),
+    }
+}
+
 async fn visit(request: &mut Request, env: &Env, kind: &str) -> Answer {
     let text = match text(request).await? {
         Ok(text) => text,
@@ -247,13 +262,17 @@ async fn stats(env: &Env, path: &str) -> Answer {
 
 /// The last segment of a path, which may hold any character in its encoded form.
 fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientError> {
-    let encoded = path.strip_prefix(prefix).unwrap_or_default();
+    let name = segment(path.strip_prefix(prefix).unwrap_or_default(), path)?;
+    let domain = name.and_then(|name| DomainId::parse(&name));
+    domain.ok_or_else(|| ClientError::invalid("domainId", ID_RULE))
+}
+
+/// One segment of a path as it is meant. None: its escapes mean nothing.
+fn segment(encoded: &str, path: &str) -> std::result::Result<Option<String>, ClientError> {
     if encoded.contains('/') {
         return Err(nothing_at(path));
     }
-    let name = js_sys::decode_uri_component(encoded).ok().and_then(|name| name.as_string());
-    let domain = name.and_then(|name| DomainId::parse(&name));
-    domain.ok_or_else(|| ClientError::invalid("domainId", ID_RULE))
+    Ok(js_sys::decode_uri_component(encoded).ok().and_then(|name| name.as_string()))
 }
 
 /// A body of JSON text, at most as large as a frame.

@@ -44,6 +44,11 @@ pub enum RoomCommand {
     ToggleLiveAgent {
         enabled: bool,
     },
+    /// Of the conversation: what its answer has said after that chunk, and says from here on.
+    ResumeAnswer {
+        after: Option<u32>,
+    },
+    CancelAnswer,
 }
 
 pub enum VisitorsCommand {
@@ -205,6 +210,15 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
             let enabled = std::mem::take(&mut f.enabled).flag("enabled")?;
             let enabled = enabled.ok_or_else(|| ClientError::invalid("enabled", "is required"))?;
             in_room(f.room_id, RoomCommand::ToggleLiveAgent { enabled })
+        }
+        "ai-resume" => {
+            let after = f.after_index.count("afterIndex")?.map(|index| index.min(u64::from(u32::MAX)) as u32);
+            let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;
+            Ok(Command::Room(conversation, RoomCommand::ResumeAnswer { after }))
+        }
+        "ai-cancel" => {
+            let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;
+            Ok(Command::Room(conversation, RoomCommand::CancelAnswer))
         }
         "ai-chat" => ask(f, false),
         "ai-stream" => ask(f, true),

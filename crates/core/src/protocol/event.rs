@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::{ClientError, ErrorCode};
@@ -201,7 +201,7 @@ pub struct DomainSummary {
 }
 
 /// How an answer ended, whichever way it was asked for.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     pub model: Box<str>,
@@ -212,7 +212,7 @@ pub struct Answer {
     pub usage: Usage,
     pub finish_reason: FinishReason,
     pub timestamp: UnixMs,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<ErrorCode>,
@@ -228,7 +228,7 @@ pub struct AiResponse {
     pub answer: Answer,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AiStreamComplete {
     pub full_response: Box<str>,

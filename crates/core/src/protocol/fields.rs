@@ -46,6 +46,8 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub after_seq: Field<'a>,
     #[serde(borrow)]
+    pub after_index: Field<'a>,
+    #[serde(borrow)]
     pub limit: Field<'a>,
     #[serde(borrow)]
     pub is_typing: Field<'a>,

@@ -10,6 +10,7 @@ mod history;
 pub mod member;
 pub mod message;
 mod presence;
+mod readers;
 mod roster;
 
 use std::sync::Arc;
@@ -271,6 +272,8 @@ impl Room {
             RoomCommand::Edit { message, text } => self.edit(turn, from, &message, &text)?,
             RoomCommand::Delete { message } => self.delete(turn, from, &message)?,
             RoomCommand::ToggleLiveAgent { enabled } => self.toggle_live_agent(turn, from, enabled)?,
+            RoomCommand::ResumeAnswer { after } => self.resume_answer(turn, from, after)?,
+            RoomCommand::CancelAnswer => self.cancel_answer(turn, from)?,
         }
         Ok(())
     }

@@ -5,15 +5,15 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use weeziq_core::ids::RoomId;
+use weeziq_core::ids::{ID_RULE, RoomId};
 use weeziq_core::protocol::command::body::{self, Question};
-use weeziq_core::protocol::command::Command;
+use weeziq_core::protocol::command::{Command, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
@@ -48,15 +48,19 @@ pub(super) async fn stream(
         return Err(http::error_of(first).into());
     }
     let form = if is_use_chat { StreamAs::UiMessages } else { StreamAs::accepted(accepted(&headers)) };
-    let mut response = streamed(first, events, form).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no")); // nginx would hold the chunks back
-    for (name, value) in form.headers() {
-        headers.insert(*name, HeaderValue::from_static(value));
+    Ok(streamed(first, events, form))
+}
+
+/// For a `useChat` that comes back: the answer that is being written, from its beginning.
+pub(super) async fn resume(State(app): State<App>, Path(conversation): Path<String>) -> Result<Response, Refused> {
+    let conversation =
+        RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
+    let shard = app.shards.of(conversation.as_str());
+    let mut events = app.ask(shard, Command::Room(conversation, RoomCommand::ResumeAnswer { after: None }));
+    match events.recv().await {
+        Some(first @ Event::AiStreamChunk { .. }) => Ok(streamed(first, events, StreamAs::UiMessages)),
+        _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }
-    Ok(response)
 }
 
 /// The events of its answer, and whether `useChat` asks.
@@ -78,7 +82,19 @@ async fn question(
     Ok((app.ask(shard, Command::Ask(Some(conversation), ask)), is_use_chat))
 }
 
-fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Body {
+fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Response {
+    let mut response = written(first, events, form).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no")); // nginx would hold the chunks back
+    for (name, value) in form.headers() {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn written(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Body {
     let state = (Some(first), events, AnswerBody::new(form));
     Body::from_stream(stream::unfold(state, |(first, mut events, mut body)| async move {
         let mut next = first;

@@ -48,8 +48,9 @@ pub(crate) struct App {
 #[derive(Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Events that one request may be behind before its reader counts as gone.
-const EVENTS_WAITING_MAX: usize = 1024;
+/// Events that one request may be behind before its reader counts as gone; more than the chunks of a minute's answer, which come
+/// at once to whoever comes back to it.
+const EVENTS_WAITING_MAX: usize = 4096;
 /// A body that is too large is read that far all the same: whoever is still writing would not see the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A body that is not complete by then is given up, so that unfinished ones cannot fill the house.
@@ -63,6 +64,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/ws", get(upgrade::web_socket))
         .route("/ai/chat", post(ai::chat))
         .route("/ai/stream", post(ai::stream))
+        .route("/ai/stream/{conversation}/stream", get(ai::resume))
         .route("/visitors/add", post(visitors::add))
         .route("/visitors/activity", post(visitors::activity))
         .route("/visitors/remove", post(visitors::remove))

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::{StreamExt, stream};
 use weeziq_core::Caller;
-use weeziq_core::protocol::command::body;
+use weeziq_core::protocol::command::{RoomCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
+use weeziq_core::rooms::RoomInput;
 use worker::{Request, Response, ResponseBuilder, Result};
 
 use super::Chat;
@@ -51,6 +52,24 @@ impl Chat {
                 streamed(event, events, form)
             }
             (_, event) => reply::refusal(&http::error_of(event)),
+        }
+    }
+}
+
+impl Chat {
+    /// For a `useChat` that comes back: the answer that is being written, from its beginning.
+    pub(super) async fn resume_request(self: &Rc<Self>) -> Result<Response> {
+        if let Some(refusal) = self.refusal() {
+            return Ok(refusal);
+        }
+        let (sender, mut events) = unbounded();
+        let socket = socket_id();
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None };
+        self.requests.borrow_mut().insert(from.conn, sender);
+        self.tell(RoomInput::Command { from, command: RoomCommand::ResumeAnswer { after: None } });
+        match events.next().await {
+            Some(first @ Event::AiStreamChunk { .. }) => streamed(first, events, StreamAs::UiMessages),
+            _ => Ok(Response::empty()?.with_status(204)),
         }
     }
 }

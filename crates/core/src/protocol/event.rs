@@ -18,6 +18,10 @@ use crate::visitors::VisitorRow;
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
     Pong,
+    /// Acknowledges an event that has no reply, to those who want one; it is told as no event.
+    Done {
+        success: bool,
+    },
     JoinedRoom {
         room_id: RoomId,
         success: bool,

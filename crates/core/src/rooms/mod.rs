@@ -38,7 +38,7 @@ use crate::store::departed::{self, Departed};
 use crate::store::log::{self, Log};
 use crate::store::{Sql, SqlError, outbox};
 use crate::time::UnixMs;
-use crate::{Caller, Context, Output};
+use crate::{Caller, Context, Output, acknowledge};
 
 /// Everything that can happen to a room.
 pub enum RoomInput {
@@ -234,8 +234,10 @@ impl Room {
         let mut turn = Turn { cx, sql, out };
         match input {
             RoomInput::Command { from, command } => {
+                let (said, acked) = (turn.out.len(), from.wants_ack());
                 let done = self.command(&mut turn, &from, command);
                 turn.answer_failure(from, done)?;
+                acknowledge(turn.out, said, acked);
             }
             RoomInput::Ask { from, ask, settings } => {
                 let done = self.ask(&mut turn, &from, ask, settings);

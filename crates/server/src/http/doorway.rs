@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use super::upgrade::Arrival;
+use super::upgrade::{Arrival, Speaks};
 use super::{App, Peer};
 use crate::websocket::handshake;
 
@@ -39,7 +39,7 @@ impl App {
             return None;
         }
         let accepted = handshake::accept(&Method::GET, &headers).ok()?;
-        let arrival = Arrival::of(self, &uri, &headers, peer).ok()?;
+        let arrival = Arrival::of(self, &uri, &headers, peer, Speaks::Plain).ok()?;
         Some(Handshake { len, answer: handshake::answer(&accepted), arrival })
     }
 }

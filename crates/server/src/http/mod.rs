@@ -6,6 +6,7 @@ pub(crate) mod doorway;
 mod errors;
 mod origins;
 mod pages;
+mod socketio;
 mod upgrade;
 mod visitors;
 
@@ -18,7 +19,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -61,6 +62,8 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(upgrade::web_socket))
+        .route(socketio::PATH, any(socketio::serve))
+        .route("/socket.io/", any(socketio::serve))
         .route("/ai/chat", post(ai::chat))
         .route("/ai/stream", post(ai::stream))
         .route("/visitors/add", post(visitors::add))

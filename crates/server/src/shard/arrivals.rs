@@ -15,6 +15,7 @@ use weeziq_core::time::UnixMs;
 
 use super::conn::{Conn, Link, Socket};
 use super::mailbox::{Message, Newcomer};
+use super::stream::Stream;
 use super::{LISTENER, Shard};
 use crate::http::doorway::Handshake;
 use crate::http::{Peer, socket_id};
@@ -113,6 +114,7 @@ impl Shard {
             link: Link::Arrived(Box::new(arrived)),
             seats: Vec::new(),
             is_dirty: false,
+            engine: None,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
         let until = self.now.plus(SPEAK_WITHIN_MS);
@@ -159,7 +161,7 @@ impl Shard {
         let observes = conn.session.observes();
         let arrived = std::mem::replace(&mut conn.link, Link::Gone);
         if let Link::Arrived(arrived) = arrived {
-            conn.link = Link::Socket(Socket::new(arrived.stream, false, self.now));
+            conn.link = Link::Socket(Socket::new(Stream::Tcp(arrived.stream), false, self.now));
         }
         if observes {
             self.observers.insert(slot);
@@ -184,6 +186,7 @@ impl Shard {
             first: None,
             unread: Vec::new(),
             settled: false,
+            engine: conn.engine,
         };
         self.shards.send(shard, Message::Adopt(Box::new(newcomer)));
     }

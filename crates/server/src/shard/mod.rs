@@ -10,10 +10,14 @@ mod audience;
 mod backlog;
 mod conn;
 mod deliver;
+mod dialect;
+pub(crate) mod engine;
 mod gate;
 mod intake;
 pub(crate) mod mailbox;
+pub(crate) mod polling;
 mod rooms;
+mod stream;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -47,6 +51,7 @@ use crate::websocket::frame::CloseCode;
 use arrivals::{Entrance, Silent};
 use audience::Frames;
 use conn::{Conn, Link, Socket, State};
+use dialect::Dialect;
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
 use rooms::{DomainSlot, Pending, RoomSlot, Timer};
@@ -313,6 +318,7 @@ impl Shard {
         match message {
             Message::Arrived(arrived) => self.arrive(*arrived),
             Message::Adopt(newcomer) => self.adopt(*newcomer),
+            Message::Polling(request) => self.take_polling(request),
             Message::Request { command, socket, events } => self.take_request(command, socket, events),
             Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
             Message::Taken { row } => self.forget_kept(row),
@@ -396,11 +402,16 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            if self.now.since(socket.heard_at) >= weeziq_core::limits::SILENCE_MS_MAX {
+            let dialect = conn.engine.as_ref().map_or(Dialect::Plain, |_| Dialect::SocketIo);
+            let (silent_ms, is_offer) =
+                (self.now.since(socket.heard_at), conn.engine.as_ref().is_some_and(|e| e.is_offer()));
+            if silent_ms >= dialect.silence_ms_max()
+                || conn.engine.as_ref().is_some_and(|e| e.is_overdue(self.now))
+            {
                 gone.push(slot);
             } else if socket.is_out_of_pace(self.now) {
                 slow.push(slot);
-            } else if socket.ping_if_due(self.now) {
+            } else if !is_offer && socket.ping_if_due(dialect, self.now) {
                 self.dirty_conns.push(slot);
             }
         }
@@ -486,7 +497,8 @@ impl Shard {
     }
 
     fn id_of(&self, slot: usize) -> Option<ConnId> {
-        self.conns.get(slot).map(|conn| join(self.index, conn.generation, slot))
+        let conn = self.conns.get(slot)?;
+        Some(conn.dialect().mark(join(self.index, conn.generation, slot)))
     }
 
     fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
@@ -507,13 +519,13 @@ const STOPPING_PATIENCE: Duration = Duration::from_millis(5);
 /// A keep-alive sweep takes so many ticks.
 const SWEEP_TICKS: usize = 5;
 
-/// A connection id: 8 bits of shard, 24 of generation, 32 of slot.
+/// A connection id: a bit of dialect, 7 of shard, 24 of generation, 32 of slot.
 fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
     ConnId(((shard as u64) << 56) | (u64::from(generation & 0x00FF_FFFF) << 32) | (slot as u64 & 0xFFFF_FFFF))
 }
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
-    ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
+    ((id >> 56) as usize & 0x7F, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
 }
 
 /// The time of day, made to run forward: when the system's clock is set back, this one slows down until they agree, so

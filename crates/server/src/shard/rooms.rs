@@ -25,6 +25,8 @@ pub(super) struct RoomSlot {
     /// None: to be opened from its rows at the next input.
     room: Option<Room>,
     pub(super) audience: Audience,
+    /// Those who speak Socket.IO, if there ever was one.
+    pub(super) socket_io: Option<Box<Audience>>,
     is_idling: bool,
     /// Its last commit failed, and a timer will look at it again.
     has_failed: bool,
@@ -233,6 +235,7 @@ impl Shard {
             generation: self.next_generation,
             room: None,
             audience: Audience::default(),
+            socket_io: None,
             is_idling: true,
             has_failed: false,
             told: Vec::new(),
@@ -253,7 +256,8 @@ impl Shard {
             return Ok(());
         }
         let own = Source::Room(slot);
-        let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
+        let seats = room_slot.audiences().flat_map(|audience| &audience.seats);
+        let seats = seats.map(|seat| (seat.conn, seat.member.clone()));
         let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
         for held in self.gate.pending() {
             match held {
@@ -423,7 +427,8 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else {
             return;
         };
-        let is_vacant = room.audience.seats.is_empty() && room.room.as_ref().is_none_or(Room::is_vacant);
+        let is_empty = room.audiences().all(|audience| audience.seats.is_empty());
+        let is_vacant = is_empty && room.room.as_ref().is_none_or(Room::is_vacant);
         room.is_idling = is_vacant;
         // A sync under way may still hold outputs for this slot.
         if is_vacant && !self.gate.is_syncing() {

@@ -96,6 +96,7 @@ impl Shard {
     /// Whether a connection has joined again since it left.
     fn is_back(&self, room: &RoomId, conn: ConnId, left_at: UnixMs) -> bool {
         let slot = self.room_slots.get(room).and_then(|slot| self.rooms.get(*slot));
-        slot.and_then(|slot| slot.audience.member(conn)).is_some_and(|member| member.since > left_at)
+        slot.and_then(|slot| slot.audience_of(conn)?.member(conn))
+            .is_some_and(|member| member.since > left_at)
     }
 }

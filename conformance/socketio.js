@@ -3,6 +3,7 @@
  * as its frame over `/ws` would, so that the same shapes and predicates hold both.
  */
 import { randomUUID } from "node:crypto";
+import { Agent } from "node:http";
 import { io } from "socket.io-client";
 
 const GUARD_MS = 10_000;
@@ -24,7 +25,8 @@ export class SocketIoClient {
 
   /** @param {string} url @param {Partial<import("socket.io-client").ManagerOptions & import("socket.io-client").SocketOptions>} [options] */
   constructor(url, options = {}) {
-    this.socket = io(url, { forceNew: true, reconnection: false, ...options });
+    this.agent = new Agent({ keepAlive: true });
+    this.socket = io(url, { forceNew: true, reconnection: false, agent: this.agent, ...options });
     this.socket.onAny((type, payload, offset) => this.#arrived({ type, ...payload }, offset));
     for (const type of ["connect", "connect_error", "disconnect"]) {
       this.socket.on(type, (detail) => this.#arrived({ type: `(${type})`, detail, recovered: this.socket.recovered }));
@@ -125,9 +127,22 @@ export class SocketIoClient {
   /** Dies without a goodbye, as a phone that loses its network does; what it knows of the session stays. */
   die() {
     const { engine } = this.socket.io;
-    const transport = engine.transport;
-    if (transport.name === "websocket") transport.ws.terminate();
-    else transport.onClose();
+    if (engine.transport.name === "websocket") engine.transport.ws.terminate();
+    else this.agent.destroy();
+  }
+
+  /** Reads no more, until told to. */
+  stall() {
+    const { transport } = this.socket.io.engine;
+    if (transport.name === "websocket") transport.ws.pause();
+    else transport._poll = () => {};
+  }
+
+  resume() {
+    const { transport } = this.socket.io.engine;
+    if (transport.name === "websocket") return transport.ws.resume();
+    delete transport._poll;
+    transport._poll();
   }
 
   close() {

@@ -31,6 +31,10 @@ pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// And so many frames, whichever comes first.
 pub const QUEUE_FRAMES_MAX: usize = 1024;
 
+/// What is ready for a polling client's next request, as a kernel holds what the peer of a socket has not read yet. Over it:
+/// the queue begins.
+pub const POLLED_BYTES_MAX: usize = 512 * 1024;
+
 /// Levels of JSON that is carried as it came: it goes out again some levels down, and strict readers stop at 128.
 pub const FREE_JSON_DEPTH_MAX: usize = 64;
 

@@ -215,6 +215,14 @@ impl Socket {
 
     /// Writes what is queued, as far as the peer takes it.
     pub(super) fn flush(&mut self, now: UnixMs) -> Result<(), Farewell> {
+        self.flush_queue(now)?;
+        self.stream.flush().map_err(|_| Farewell::Died)?;
+        // A polling client that has heard its goodbye has nothing to hang up.
+        let is_over = self.state != State::Open && !self.has_queue() && self.stream.is_drained();
+        if is_over { Err(Farewell::Died) } else { Ok(()) }
+    }
+
+    fn flush_queue(&mut self, now: UnixMs) -> Result<(), Farewell> {
         if let Some(backlog) = &mut self.backlog {
             if !backlog.write(&mut self.stream).map_err(|_| Farewell::Died)? {
                 return Ok(());
@@ -232,9 +240,7 @@ impl Socket {
         if self.state != State::Open {
             self.stream.shutdown();
         }
-        self.stream.flush().map_err(|_| Farewell::Died)?;
-        // A polling client that has heard its goodbye has nothing to hang up.
-        if self.state != State::Open && self.stream.is_polling() { Err(Farewell::Died) } else { Ok(()) }
+        Ok(())
     }
 
     fn write_some(&mut self, bytes: &[u8]) -> Result<usize, Farewell> {
@@ -300,6 +306,10 @@ impl Socket {
         if let Some(polling) = self.stream.polling() {
             // A request that waits ends empty; if its client is gone, so is what it would have been told.
             let _ = polling.let_go();
+            let ready = polling.take_answer();
+            if !ready.is_empty() {
+                self.backlog.get_or_insert_with(|| Box::new(Backlog::new(now))).begin_with(ready.into());
+            }
         }
         self.stream = offered.stream;
         self.fragments = offered.fragments;

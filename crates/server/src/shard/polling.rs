@@ -102,12 +102,14 @@ impl Shard {
             let _ = answer.send(Err(EngineError::BadRequest));
             return self.end_polling(slot, Farewell::Died);
         }
-        polling.ask(answer);
-        if has_queue {
-            self.mark_dirty(slot);
-        } else if polling.is_probed && polling.let_go().is_err() {
-            self.end_polling(slot, Farewell::Died);
+        let asked = polling.ask(answer);
+        // While a WebSocket offers itself, a request ends at once if there is nothing to hear.
+        let asked =
+            if polling.is_probed && !has_queue { asked.and_then(|()| polling.let_go()) } else { asked };
+        if asked.is_err() {
+            return self.end_polling(slot, Farewell::Died);
         }
+        self.mark_dirty(slot);
     }
 
     fn take_post(&mut self, sid: Sid, packets: String, answer: Answer) {

@@ -1,17 +1,19 @@
 //! Where a connection's frames go: a TCP stream, or the answers to a polling client's requests.
 //!
-//! Polling is a stream that blocks while no request waits for an answer. Queueing, its limits and the order of things
-//! are then the same as for a WebSocket, and an upgrade is another stream under the same queue.
+//! Polling is a stream whose peer reads with each request, and which blocks when too much waits for the next one.
+//! Queueing, its limits and the order of things are then the same as for a WebSocket, and an upgrade is another stream
+//! under the same queue.
 
 use std::io::{Error, ErrorKind, IoSlice, Read, Result, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 use tokio::sync::oneshot;
+use weeziq_core::limits::POLLED_BYTES_MAX;
 use weeziq_core::rooms::Farewell;
 
 use crate::socketio::{self, EngineError, SEPARATOR};
-use crate::websocket::frame::packets;
+use crate::websocket::frame::{boundary_after, packets};
 
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -25,7 +27,7 @@ pub(crate) type Answer = oneshot::Sender<std::result::Result<String, EngineError
 pub(super) struct Polling {
     /// The request that waits for something to be said.
     waiting: Option<Answer>,
-    /// What it will be answered with: whole frames.
+    /// What it, or the next one, will be answered with: whole frames.
     answer: Vec<u8>,
     /// What the client has posted, as far as it was not heard yet, and the request to be answered then.
     pub(super) posted: Option<Posted>,
@@ -58,8 +60,15 @@ impl Polling {
         self.waiting.is_some()
     }
 
-    pub(super) fn ask(&mut self, answer: Answer) {
+    /// Answers with what is ready, now or later.
+    pub(super) fn ask(&mut self, answer: Answer) -> Result<()> {
         self.waiting = Some(answer);
+        self.flush()
+    }
+
+    /// What no request has come for.
+    pub(super) fn take_answer(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer)
     }
 
     /// Ends the request that waits, with nothing to say.
@@ -100,10 +109,10 @@ impl Polling {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if self.answer.is_empty() {
+        if self.answer.is_empty() || self.waiting.is_none() {
             return Ok(());
         }
-        let frames = std::mem::take(&mut self.answer);
+        let frames = self.take_answer();
         let mut body = String::with_capacity(frames.len());
         for packet in packets(&frames) {
             if !body.is_empty() {
@@ -118,12 +127,18 @@ impl Polling {
         }
     }
 
-    fn accept(&mut self) -> Result<()> {
-        match &self.waiting {
-            None => Err(ErrorKind::WouldBlock.into()),
-            Some(waiting) if waiting.is_closed() => Err(ErrorKind::BrokenPipe.into()),
-            Some(_) => Ok(()),
+    /// Takes whole frames, as many as may be ready at a time; one at least if there is any room.
+    fn write(&mut self, frames: &[u8]) -> Result<usize> {
+        if self.is_given_up() {
+            return Err(ErrorKind::BrokenPipe.into());
         }
+        let room = POLLED_BYTES_MAX.saturating_sub(self.answer.len());
+        if room == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let taken = if frames.len() <= room { frames.len() } else { boundary_after(frames, room) };
+        self.answer.extend_from_slice(frames.get(..taken).unwrap_or_default());
+        Ok(taken)
     }
 }
 
@@ -151,6 +166,11 @@ impl Stream {
         }
     }
 
+    /// Whether it is one that nothing more has to be taken from.
+    pub(super) fn is_drained(&self) -> bool {
+        matches!(self, Self::Polling(polling) if polling.answer.is_empty())
+    }
+
     pub(super) fn is_polling(&self) -> bool {
         matches!(self, Self::Polling(_))
     }
@@ -169,11 +189,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
-            Self::Polling(polling) => {
-                polling.accept()?;
-                polling.answer.extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
+            Self::Polling(polling) => polling.write(bytes),
         }
     }
 
@@ -181,9 +197,9 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write_vectored(slices),
             Self::Polling(polling) => {
-                polling.accept()?;
-                slices.iter().for_each(|slice| polling.answer.extend_from_slice(slice));
-                Ok(slices.iter().map(|slice| slice.len()).sum())
+                // The first alone: what begins and ends with a frame is known of each, not of all together.
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                first.map_or(Ok(0), |slice| polling.write(slice))
             }
         }
     }

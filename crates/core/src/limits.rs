@@ -44,6 +44,9 @@ pub const HISTORY_DEFAULT: u32 = 50;
 pub const HISTORY_MAX: u32 = 200;
 /// A join that missed more than this starts afresh.
 pub const RESUME_EVENTS_MAX: u64 = 1_000;
+/// A Socket.IO session whose connection was lost may be taken up until then; not by a client that missed more than a join
+/// may resume.
+pub const RECOVERY_MS: i64 = 2 * 60_000;
 /// Above this many people, `room-users` carries their count alone.
 pub const ROOM_USERS_LISTED_MAX: usize = 200;
 /// In a room of more connections than `ROOM_USERS_AT_ONCE_MAX`, two `room-users` are at least this far apart; the later

@@ -6,7 +6,7 @@ use crate::limits::{
     REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX, VISITS_PER_DIRECT_CONNECTION_MAX,
 };
 use crate::protocol::ack;
-use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
+use crate::protocol::command::{Command, Join, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
 use crate::protocol::error::ClientError;
 use crate::time::UnixMs;
 
@@ -143,7 +143,7 @@ impl Session {
                     }
                     self.rooms.push(room.clone());
                 }
-                self.is_visitor |= matches!(join.role.as_deref(), Some("user" | "customer"));
+                self.is_visitor |= states_visitor(join);
             }
             Command::Room(room, RoomCommand::Leave) => self.rooms.retain(|joined| joined != room),
             Command::Room(_, RoomCommand::CustomerJoined(_)) => self.is_visitor = true,
@@ -171,6 +171,14 @@ impl Session {
             | Command::Ask(..) => {}
         }
         Ok(())
+    }
+
+    /// Is in that room as an earlier connection of the same client was.
+    pub fn recover(&mut self, room: &RoomId, join: &Join) {
+        if !self.rooms.contains(room) {
+            self.rooms.push(room.clone());
+        }
+        self.is_visitor |= states_visitor(join);
     }
 
     /// In open mode: whoever has not come as a visitor watches. Dashboards written for the original ask for nothing.
@@ -201,4 +209,8 @@ impl Session {
     pub fn take_visits(&mut self) -> Vec<(DomainId, VisitorId)> {
         std::mem::take(&mut self.visits)
     }
+}
+
+fn states_visitor(join: &Join) -> bool {
+    matches!(join.role.as_deref(), Some("user" | "customer"))
 }

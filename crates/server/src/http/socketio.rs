@@ -41,9 +41,9 @@ pub(super) async fn serve(
 ) -> Response {
     let served = match asked.checked(&app, request.method()) {
         Ok((Transport::WebSocket, sid)) => web_socket(app, sid, request).await,
-        Ok((Transport::Polling, Some(sid))) => match request.method() {
-            &Method::GET => ask(&app, sid).await,
-            &Method::POST => post(&app, sid, request.into_body()).await,
+        Ok((Transport::Polling, Some(sid))) => match *request.method() {
+            Method::GET => ask(&app, sid).await,
+            Method::POST => post(&app, sid, request.into_body()).await,
             _ => Err(EngineError::BadMethod),
         },
         Ok((Transport::Polling, None)) => {

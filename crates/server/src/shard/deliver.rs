@@ -17,7 +17,7 @@ use super::dialect::Dialect;
 use super::mailbox::{Kept, Message};
 use super::rooms::{Held, Source};
 use super::{Shard, split};
-use crate::socketio;
+use crate::socketio::{self, Place};
 use crate::websocket::frame::{CloseCode, write_text};
 
 impl Shard {
@@ -91,11 +91,15 @@ impl Shard {
             return;
         }
         let mut frame = std::mem::take(&mut self.scratch);
-        match self.conns.get(slot).and_then(|conn| conn.engine.as_ref()) {
-            None => encode(&event, reply_to, &mut frame, &mut self.frame_buffers),
-            Some(_) => encode_reply(&event, reply_to, &mut frame, &mut self.frame_buffers),
-        }
         self.catch_up(slot);
+        match self.engine(slot) {
+            None => encode(&event, reply_to, &mut frame, &mut self.frame_buffers),
+            Some(engine) if !engine.is_connected() => return,
+            Some(engine) => {
+                let offset = engine.stands.hear(&event).then(|| engine.stands.to_string());
+                encode_reply(&event, reply_to, offset, &mut frame, &mut self.frame_buffers);
+            }
+        }
         let weight = weight(&event);
         if weight == Weight::Exempt {
             self.asked_bytes_since += frame.len();
@@ -150,8 +154,13 @@ impl Shard {
             let Some(room) = self.rooms.get_mut(*room as usize) else {
                 continue;
             };
-            if let Some(frames) = room.audience_in(dialect).hear(*seat as usize) {
-                is_too_slow |= socket.push_parts(frames, now);
+            let audience = room.audience_in(dialect);
+            let place = audience.place.clone();
+            if let Some(frames) = audience.hear(*seat as usize) {
+                is_too_slow |= match &mut conn.engine {
+                    Some(engine) => engine.push_parts(socket, frames, place.as_ref(), now),
+                    None => socket.push_parts(frames, now),
+                };
             }
         }
         if is_too_slow {
@@ -184,7 +193,9 @@ impl Shard {
             match dialect {
                 Dialect::Plain => encode(event, None, &mut audience.frames, &mut self.frame_buffers),
                 Dialect::SocketIo => {
-                    encode_reply(event, None, &mut audience.frames, &mut self.frame_buffers);
+                    audience.place = Place::of(event).or(audience.place.take());
+                    let offset = event.place().map(|(epoch, seq)| format!("{epoch}-{}", seq.0));
+                    encode_reply(event, None, offset, &mut audience.frames, &mut self.frame_buffers);
                 }
             }
             if event.is_volatile() {
@@ -283,9 +294,20 @@ impl Shard {
 
     pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: Frames<'_>) {
         let now = self.now;
+        let mut place = None;
         for conn in to {
             let Some(slot) = self.local(*conn) else { continue };
-            if self.socket(slot).is_some_and(|socket| socket.push_parts(frames, now)) {
+            let Some(Conn { link: Link::Socket(socket), engine, .. }) = self.conns.get_mut(slot) else {
+                continue;
+            };
+            let is_too_slow = match engine {
+                Some(engine) => {
+                    let place = place.get_or_insert_with(|| socketio::last_place(frames.bytes));
+                    engine.push_parts(socket, frames, place.as_ref(), now)
+                }
+                None => socket.push_parts(frames, now),
+            };
+            if is_too_slow {
                 self.begin_closing(slot);
             }
             self.mark_dirty(slot);
@@ -384,10 +406,13 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            let is_polling = socket.stream.is_polling();
-            match socket.push_shared(frames, now) {
-                // Its request is answered at the end of the turn, with what all of its rooms have said.
-                Ok(false) if is_polling => self.mark_dirty(slot),
+            let pushed = match &mut conn.engine {
+                Some(engine) => engine.push_shared(socket, frames, audience.place.as_ref(), now),
+                None => socket.push_shared(frames, now),
+            };
+            match pushed {
+                // The request of one that polls is answered at the end of the turn, with what all of its rooms have said.
+                Ok(false) if Dialect::of(seat.conn) == Dialect::SocketIo => self.mark_dirty(slot),
                 Ok(false) => {}
                 Ok(true) => self.begin_closing(slot),
                 Err(farewell) => lost.push((slot, farewell)),
@@ -456,10 +481,16 @@ fn encode(event: &Event, reply_to: Option<&str>, into: &mut Vec<u8>, buffers: &m
 }
 
 /// The same for those who speak Socket.IO: the event, and its acknowledgement if the asker wants one.
-fn encode_reply(event: &Event, reply_to: Option<&str>, into: &mut Vec<u8>, buffers: &mut Vec<Vec<u8>>) {
+fn encode_reply(
+    event: &Event,
+    reply_to: Option<&str>,
+    offset: Option<String>,
+    into: &mut Vec<u8>,
+    buffers: &mut Vec<Vec<u8>>,
+) {
     let mut json = buffers.pop().unwrap_or_default();
     let mut scratch = buffers.pop().unwrap_or_default();
-    socketio::write_reply(event, reply_to, into, (&mut json, &mut scratch));
+    socketio::write_reply(event, reply_to, offset.as_deref(), into, (&mut json, &mut scratch));
     for mut buffer in [json, scratch] {
         buffer.clear();
         if buffer.capacity() <= FRAME_BUFFER_BYTES_MAX {

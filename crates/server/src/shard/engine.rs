@@ -1,14 +1,18 @@
 //! A connection that speaks Socket.IO: what its packets mean to the shard (`polling.rs`: how they come over HTTP).
 
+use std::sync::Arc;
+
 use weeziq_core::ids::SocketId;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Received;
 use weeziq_core::time::UnixMs;
 
 use super::Shard;
-use super::conn::Link;
+use super::audience::Frames;
+use super::conn::{Link, Socket};
+use super::recovery::Wanted;
 use super::stream::Stream;
-use crate::socketio::{self, Args, Body, EnginePacket, Malformed, Packet, Secret, Sid};
+use crate::socketio::{self, Args, Body, EnginePacket, Malformed, Packet, Place, Secret, Sid, Stands};
 use crate::websocket::frame::CloseCode;
 
 /// What a connection that speaks Socket.IO keeps beside the rest.
@@ -17,6 +21,13 @@ pub(crate) struct Engine {
     pub(super) phase: Phase,
     /// Binary messages to come that belong to an event which was refused already.
     attachments: u32,
+    /// Under which its session may be taken up again; None while nobody is connected to the namespace.
+    pub(super) pid: Option<Arc<str>>,
+    /// Whether it is stored.
+    pub(super) is_kept: bool,
+    pub(super) stands: Stands,
+    /// What it wants to go on as.
+    pub(super) wanted: Option<Box<Wanted>>,
 }
 
 #[derive(Clone, Copy)]
@@ -30,6 +41,10 @@ pub(super) enum Phase {
     },
     /// Nobody has connected to the namespace yet.
     Opened {
+        at: UnixMs,
+    },
+    /// Its client wants to go on as who it was; nothing it says is heard before that is decided.
+    Recalling {
         at: UnixMs,
     },
     Connected,
@@ -52,11 +67,19 @@ impl Engine {
     /// Of a WebSocket: on its own, or offered to the session of that name.
     pub(crate) fn new(secret: Secret, offered_to: Option<Sid>) -> Self {
         let phase = offered_to.map_or(Phase::New, |to| Phase::Offered { to, is_answered: false });
-        Self { secret, phase, attachments: 0 }
+        Self { phase, ..Self::opened(secret, UnixMs(0)) }
     }
 
     pub(super) fn opened(secret: Secret, now: UnixMs) -> Self {
-        Self { secret, phase: Phase::Opened { at: now }, attachments: 0 }
+        Self {
+            secret,
+            phase: Phase::Opened { at: now },
+            attachments: 0,
+            pid: None,
+            is_kept: false,
+            stands: Stands::default(),
+            wanted: None,
+        }
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -65,7 +88,48 @@ impl Engine {
 
     /// Whether its client has had time enough to connect to the namespace.
     pub(super) fn is_overdue(&self, now: UnixMs) -> bool {
-        matches!(self.phase, Phase::Opened { at } if now.since(at) > CONNECT_MS_MAX)
+        matches!(self.phase, Phase::Opened { at } | Phase::Recalling { at } if now.since(at) > CONNECT_MS_MAX)
+    }
+
+    pub(super) fn opened_at(&self) -> UnixMs {
+        match self.phase {
+            Phase::Opened { at } | Phase::Recalling { at } => at,
+            Phase::New | Phase::Offered { .. } | Phase::Connected => UnixMs(0),
+        }
+    }
+
+    /// Queues what a room has said, as this connection has to hear it. True as with [`Socket::push`].
+    pub(super) fn push_parts(
+        &mut self,
+        socket: &mut Socket,
+        frames: Frames<'_>,
+        place: Option<&Place>,
+        now: UnixMs,
+    ) -> bool {
+        if !self.stands.are_its_own() {
+            place.map(|place| self.stands.advance(place));
+            return socket.push_parts(frames, now);
+        }
+        frames.parts().any(|(part, weight)| {
+            let mut own = Vec::new();
+            self.stands.rewrite(frames.bytes.get(part).unwrap_or_default(), &mut own);
+            !own.is_empty() && socket.push(&own, weight, now)
+        })
+    }
+
+    /// The same, past the queue if that is empty and others hear the very same.
+    pub(super) fn push_shared(
+        &mut self,
+        socket: &mut Socket,
+        frames: Frames<'_>,
+        place: Option<&Place>,
+        now: UnixMs,
+    ) -> Result<bool, Farewell> {
+        if self.stands.are_its_own() {
+            return Ok(self.push_parts(socket, frames, place, now));
+        }
+        place.map(|place| self.stands.advance(place));
+        socket.push_shared(frames, now)
     }
 
     pub(super) fn is_offer(&self) -> bool {
@@ -90,7 +154,7 @@ impl Shard {
             Phase::Offered { to, .. } if self.polling_session(to).is_none() => {
                 self.refuse_frames(slot, CloseCode::POLICY);
             }
-            Phase::Offered { .. } | Phase::Opened { .. } | Phase::Connected => {}
+            Phase::Offered { .. } | Phase::Opened { .. } | Phase::Recalling { .. } | Phase::Connected => {}
         }
     }
 
@@ -123,8 +187,8 @@ impl Shard {
             }
             // Nobody can be in a namespace that there is none of.
             Body::Disconnect if !is_ours => Ok(Said::Nothing),
-            Body::Connect(_) if !engine.is_connected() => {
-                self.connect(slot);
+            Body::Connect(auth) if matches!(engine.phase, Phase::Opened { .. }) => {
+                self.connect(slot, auth);
                 Ok(Said::Nothing)
             }
             _ if !is_ours || !engine.is_connected() => Err(Malformed),
@@ -160,20 +224,9 @@ impl Shard {
         }
     }
 
-    fn connect(&mut self, slot: usize) {
-        let Some(conn) = self.conns.get_mut(slot) else { return };
-        let Some(engine) = conn.engine.as_mut() else { return };
-        engine.phase = Phase::Connected;
-        let observes = conn.session.observes();
-        let connected = socketio::connected(conn.session.socket.as_str(), None);
-        if observes {
-            self.observers.insert(slot);
-        }
-        self.push_packet(slot, &connected);
-    }
-
     /// The client leaves the namespace, and may connect to it again over the same session, as somebody new.
     fn disconnect(&mut self, slot: usize) {
+        self.part_engine(slot, true);
         self.part(slot, Farewell::Clean);
         let socket = self.fresh_socket_id();
         let (now, generation) = (self.now, self.next_generation);
@@ -185,6 +238,7 @@ impl Shard {
         conn.session = conn.session.renew(socket);
         if let Some(engine) = conn.engine.as_mut() {
             engine.phase = Phase::Opened { at: now };
+            engine.stands = Stands::default();
         }
         if let Some(socket) = self.socket(slot) {
             socket.has_reply();

@@ -158,7 +158,12 @@ impl Shard {
         let mut used = 0;
         while let Some(unread) = bytes.get_mut(used..) {
             match self.hear_frame(slot, unread) {
-                Step::Next { len, received: None } => used += len,
+                Step::Next { len, received: None } => {
+                    used += len;
+                    if self.socket(slot).is_some_and(|socket| socket.is_paused()) {
+                        return used;
+                    }
+                }
                 Step::Next { len, received: Some(received) } => {
                     used += len;
                     let unread = bytes.get(used..).unwrap_or_default();
@@ -195,12 +200,12 @@ impl Shard {
             Some(Frame::Text(text)) if conn.engine.is_some() => match self.hear_packet(slot, &text) {
                 Said::Nothing => None,
                 Said::Event(received) => Some(received),
-                said => return self.end_engine(slot, said, bytes.get(len..).unwrap_or_default()),
+                said => return self.end_engine(slot, &said, bytes.get(len..).unwrap_or_default()),
             },
             Some(Frame::Binary) if conn.engine.is_some() => match self.hear_attachment(slot) {
                 Said::Event(received) => Some(received),
                 Said::Nothing => None,
-                said => return self.end_engine(slot, said, &[]),
+                said => return self.end_engine(slot, &said, &[]),
             },
             Some(Frame::Text(text)) => Some(conn.session.receive(now, &text, self.environment.events)),
             Some(Frame::Binary) => Some(conn.session.receive_binary(now, self.environment.events)),
@@ -219,7 +224,7 @@ impl Shard {
     }
 
     /// No more is to be read from this slot.
-    fn end_engine(&mut self, slot: usize, said: Said, unread: &[u8]) -> Step {
+    fn end_engine(&mut self, slot: usize, said: &Said, unread: &[u8]) -> Step {
         match said {
             Said::Upgrade => self.upgrade(slot, unread),
             Said::Goodbye => self.say_goodbye(slot, CloseCode::NORMAL),
@@ -330,6 +335,9 @@ impl Shard {
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
             Command::Room(room, command) => {
+                if conn.engine.is_some() {
+                    self.note_membership(slot, &room, &command);
+                }
                 self.tell_room(room, RoomInput::Command { from: caller, command });
             }
             Command::Visitors(domain, command) => {
@@ -435,6 +443,7 @@ impl Shard {
     /// Tells all that it joined that a connection is gone.
     pub(super) fn part(&mut self, slot: usize, how: Farewell) {
         self.withdraw_offer(slot);
+        self.part_engine(slot, false);
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else {
             return;
         };

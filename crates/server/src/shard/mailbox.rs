@@ -22,6 +22,7 @@ use weeziq_core::{Caller, store::SqlError};
 use super::arrivals::Arrived;
 use super::engine::Engine;
 use super::polling::PollingRequest;
+use super::recovery::{Keep, Recovery};
 
 /// Whatever can be said to a shard.
 pub(crate) enum Message {
@@ -30,6 +31,8 @@ pub(crate) enum Message {
     /// A connection to own from here on.
     Adopt(Box<Newcomer>),
     Polling(PollingRequest),
+    Keep(Box<Keep>),
+    Recovery(Box<Recovery>),
     /// One question over HTTP; its events go to `events` until the answer is whole.
     Request {
         command: Command,

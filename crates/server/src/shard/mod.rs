@@ -16,6 +16,7 @@ mod gate;
 mod intake;
 pub(crate) mod mailbox;
 pub(crate) mod polling;
+pub(crate) mod recovery;
 mod rooms;
 mod stream;
 
@@ -33,10 +34,12 @@ use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
 use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
+use weeziq_core::limits::RECOVERY_MS;
 use weeziq_core::protocol::command::Request;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
 use weeziq_core::store::conversations::interrupt_unfinished;
+use weeziq_core::store::recovery::part_all;
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
@@ -168,6 +171,7 @@ impl Foundation {
         let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
         weeziq_core::store::open(&mut store)
             .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
+            .and_then(|()| part_all(&mut store, wall_clock().plus(RECOVERY_MS)))
             .and_then(|()| store.commit())
             .map_err(|error| unusable(&database, &error))?;
         Ok(Self { mailbox, inbox, poll, store, database })
@@ -319,6 +323,8 @@ impl Shard {
             Message::Arrived(arrived) => self.arrive(*arrived),
             Message::Adopt(newcomer) => self.adopt(*newcomer),
             Message::Polling(request) => self.take_polling(request),
+            Message::Keep(keep) => self.take_keep(*keep),
+            Message::Recovery(recovery) => self.take_recovery(*recovery),
             Message::Request { command, socket, events } => self.take_request(command, socket, events),
             Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
             Message::Taken { row } => self.forget_kept(row),
@@ -380,6 +386,9 @@ impl Shard {
         self.drop_unresponsive();
         self.drop_silent();
         self.retry_farewells();
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            self.sweep_recovery();
+        }
         self.empty_outbox();
         self.evict_idle();
         let is_long = std::fs::metadata(log_path(&self.database)).is_ok_and(|log| log.len() > LOG_BYTES_MAX);

@@ -88,15 +88,14 @@ impl Shard {
         let _ = answer.send(Ok(socketio::open(&sid, &["websocket"])));
     }
 
+    /// No sign of life: only what a client posts shows that it has heard the pings.
     fn poll_for(&mut self, sid: Sid, answer: Answer) {
-        let now = self.now;
         let slot = match self.polling(sid) {
             Ok(slot) => slot,
             Err(error) => return drop(answer.send(Err(error))),
         };
         let Some(socket) = self.socket(slot) else { return };
         let has_queue = socket.has_queue();
-        socket.heard_at = now;
         let Some(polling) = socket.stream.polling() else { return };
         if polling.is_asked() {
             let _ = answer.send(Err(EngineError::BadRequest));

@@ -79,6 +79,8 @@ pub(super) struct Pending {
     /// What rooms were opened with the knowledge of.
     told: Vec<(usize, Spoken)>,
     farewells: Vec<Parting>,
+    /// Connections that go on as who they were: they have to try again.
+    pub(super) recovering: Vec<ConnId>,
     /// Partings of transactions that failed, until storage works again.
     retried: Vec<Parting>,
 }
@@ -101,6 +103,7 @@ impl Pending {
         self.domains.clear();
         self.told.clear();
         self.farewells.clear();
+        self.recovering.clear();
     }
 }
 
@@ -128,6 +131,9 @@ impl Shard {
             return self.shards.send(shard, Message::Room { room: id, input, kept });
         }
         self.pending.callers.extend(caller_of(&input));
+        if let RoomInput::Recover { from, .. } = &input {
+            self.pending.recovering.push(from.conn);
+        }
         self.pending.farewells.extend(parting_of(&id, &input, self.now));
         if let RoomInput::Model { run, event } = &input
             && event.is_terminal()

@@ -70,18 +70,19 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Appends what answers somebody: the event, and its acknowledgement if it was asked for. An answer that is written bit
+/// Appends what answers somebody: the event with the offset that it leaves its receiver at, and its acknowledgement if it was asked for. An answer that is written bit
 /// by bit is acknowledged with its end.
 pub(crate) fn write_reply(
     told: &Event,
     reply_to: Option<&str>,
+    offset: Option<&str>,
     into: &mut Vec<u8>,
     (json, scratch): (&mut Vec<u8>, &mut Vec<u8>),
 ) {
     let (ack_id, id) = weeziq_core::protocol::ack::split(reply_to);
     told.encode(id, json);
     if !matches!(told, Event::Done { .. }) {
-        event(json, offset_of(told).as_deref(), into, scratch);
+        event(json, offset, into, scratch);
     }
     if let Some(ack_id) = ack_id.filter(|_| !matches!(told, Event::AiStreamChunk { .. })) {
         ack(ack_id, json, into, scratch);
@@ -131,17 +132,6 @@ fn parts(json: &[u8]) -> (&[u8], &[u8]) {
     let rest = rest.strip_prefix(b"\"").unwrap_or_default();
     debug_assert!(!name.is_empty(), "every event has a type");
     (name, rest.strip_prefix(b",").unwrap_or(rest))
-}
-
-/// Where a client stands that has heard this event of a room's log: the log's epoch and the place in it. None for what
-/// is in no log.
-pub(crate) fn offset_of(event: &Event) -> Option<String> {
-    let in_log = |id: &str, seq: u64| Some(format!("{}-{seq}", id.split_once('-')?.0));
-    match event {
-        Event::NewMessage(message) => Some(message.id.to_string()),
-        Event::MessageUpdated { id, seq, .. } | Event::MessageDeleted { id, seq, .. } => in_log(id, seq.0),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod encode;
 mod error;
+mod offset;
 mod packet;
 mod sid;
 
@@ -14,6 +15,7 @@ pub(crate) use encode::{
     write_reply,
 };
 pub(crate) use error::EngineError;
+pub(crate) use offset::{Place, Stands, last_place};
 pub(crate) use packet::{Args, Body, EnginePacket, Malformed, Packet};
 pub(crate) use sid::{Secret, Sid};
 

@@ -60,7 +60,10 @@ impl Shard {
             self.answer(caller, event);
         }
         self.pending.retried = pending.retried;
+        let recovering = pending.recovering;
         self.pending.retried.extend(pending.farewells);
+        // They were told that they are back, or wait to be told.
+        recovering.into_iter().for_each(|conn| self.let_go(conn));
     }
 
     /// Whoever waits for an answer hears now that it will not come, and not when storage works again.

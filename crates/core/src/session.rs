@@ -98,6 +98,11 @@ impl Session {
         self.received(Request::parse_named(name, payload, ack, self.default_room.as_ref()))
     }
 
+    /// Takes one event from the quota, of something that has no reply and no refusal. False if there is none left.
+    pub fn spends(&mut self, now: UnixMs, quota: Quota) -> bool {
+        self.spend(now, quota, || None).is_none()
+    }
+
     /// A binary frame is an error, and an event like any other.
     pub fn receive_binary(&mut self, now: UnixMs, quota: Quota) -> Received {
         self.receive_attachments(now, None, quota)

@@ -23,7 +23,7 @@ use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use weeziq_core::access::origins::Origins;
 use weeziq_core::ids::SocketId;
 use weeziq_core::limits::FRAME_BYTES_MAX;
@@ -43,6 +43,8 @@ pub(crate) struct App {
     pub(crate) environment: Arc<Environment>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    /// For requests that wait for something to be said: they must not take all connections that there may be.
+    pub(crate) polls: Arc<Semaphore>,
 }
 
 /// Where a request came from, as the listener saw it.

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, Query, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -57,6 +57,16 @@ pub(super) async fn serve(
     served.unwrap_or_else(IntoResponse::into_response)
 }
 
+/// Whether this asks for a WebSocket that begins a session, and so needs no look at any other.
+pub(super) fn begins_web_socket(uri: &Uri) -> bool {
+    let is_ours = matches!(uri.path().strip_prefix(PATH), Some("" | "/"));
+    let asked = if is_ours { Query::<Asked>::try_from_uri(uri).ok() } else { None };
+    asked.is_some_and(|Query(asked)| {
+        let is_plain = asked.sid.is_none() && asked.version.as_deref() == Some("4");
+        is_plain && asked.transport.as_deref() == Some("websocket")
+    })
+}
+
 impl Asked {
     fn checked(&self, app: &App, method: &Method) -> Result<(Transport, Option<Sid>), EngineError> {
         let transport = match self.transport.as_deref() {
@@ -87,6 +97,9 @@ async fn web_socket(app: App, sid: Option<Sid>, request: Request) -> Result<Resp
 
 /// A session begins, on any shard: where its rooms will be is not known yet.
 async fn open(app: &App, arrival: Arrival) -> Result<Response, EngineError> {
+    if app.polls.available_permits() == 0 {
+        return Err(EngineError::TooMany);
+    }
     let (sender, receiver) = oneshot::channel();
     arrival.open_polling(app, socket_id(), sender);
     let opened = receiver.await.unwrap_or(Err(EngineError::BadRequest))?;
@@ -94,6 +107,7 @@ async fn open(app: &App, arrival: Arrival) -> Result<Response, EngineError> {
 }
 
 async fn ask(app: &App, sid: Sid) -> Result<Response, EngineError> {
+    let _permit = app.polls.try_acquire().map_err(|_| EngineError::TooMany)?;
     let mut waiting = Waiting { shards: &app.shards, sid, is_answered: false };
     let heard = answer(&app.shards, sid, |answer| PollingRequest::Ask { sid, answer }).await;
     waiting.is_answered = true;

@@ -100,6 +100,14 @@ impl Arrival {
         })
     }
 
+    /// What its connection begins with, if it speaks Socket.IO.
+    pub(crate) fn engine(&self) -> Option<Box<Engine>> {
+        match self.speaks {
+            Speaks::Plain => None,
+            Speaks::SocketIo { offered_to } => Some(Box::new(Engine::new(socket_id(), offered_to))),
+        }
+    }
+
     fn hand_over(self, app: &App, upgraded: Upgraded) {
         let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
             tracing::error!("an upgraded connection is no TCP stream");
@@ -115,13 +123,11 @@ impl Arrival {
     /// To the shard of the room that it names, or to any: it moves with its first join.
     fn seat(self, app: &App, stream: std::net::TcpStream, unread: Vec<u8>) {
         let own = self.room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
-        let (shard, engine) = match self.speaks {
-            Speaks::Plain => (own, None),
-            Speaks::SocketIo { offered_to } => {
-                let shard = offered_to.map_or(own, |sid| sid.shard.into());
-                (shard, Some(Box::new(Engine::new(socket_id(), offered_to))))
-            }
+        let shard = match self.speaks {
+            Speaks::SocketIo { offered_to: Some(session) } => session.shard.into(),
+            _ => own,
         };
+        let engine = self.engine();
         let newcomer = Newcomer {
             stream: mio::net::TcpStream::from_std(stream),
             address: self.address,

@@ -153,12 +153,14 @@ impl Shard {
         let shard = arrival.room.as_ref().map_or(self.index, |room| self.shards.of(room.as_str()));
         conn.session = Session::new(conn.session.socket, arrival.room.clone());
         conn.address = Some(arrival.address);
+        conn.engine = arrival.engine();
         conn.user_agent = arrival.user_agent;
         if shard != self.index {
             return self.move_elsewhere(slot, shard);
         }
         tracing::debug!(socket = conn.session.socket.as_str(), shard, "connected");
-        let observes = conn.session.observes();
+        // Whoever speaks Socket.IO observes from its CONNECT on.
+        let observes = conn.session.observes() && conn.engine.is_none();
         let arrived = std::mem::replace(&mut conn.link, Link::Gone);
         if let Link::Arrived(arrived) = arrived {
             conn.link = Link::Socket(Socket::new(Stream::Tcp(arrived.stream), false, self.now));
@@ -166,6 +168,7 @@ impl Shard {
         if observes {
             self.observers.insert(slot);
         }
+        self.greet(slot);
         // What was seen behind the head has passed as an edge.
         if seen > len {
             self.read(slot);

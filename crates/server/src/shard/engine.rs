@@ -180,6 +180,9 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(slot) else { return Ok(Said::Goodbye) };
         let Some(engine) = conn.engine.as_mut() else { return Err(Malformed) };
         let is_ours = namespace == "/";
+        if matches!(body, Body::Connect(_) | Body::Disconnect) && !conn.session.spends(now, quota) {
+            return Err(Malformed);
+        }
         match body {
             Body::Connect(_) if !is_ours => {
                 self.push_packet(slot, &socketio::connect_error(namespace, "Invalid namespace"));

@@ -487,6 +487,7 @@ impl Shard {
             }
         }
         self.flush();
+        self.drop_unasked();
         self.conns.is_empty() || self.now >= until
     }
 

@@ -169,6 +169,14 @@ impl Shard {
         self.drop_conn(slot);
     }
 
+    /// When stopping: no further request comes for those who wait for none now.
+    pub(super) fn drop_unasked(&mut self) {
+        self.conns.retain(|_, conn| match &mut conn.link {
+            Link::Socket(socket) => socket.stream.polling().is_none_or(|polling| polling.is_asked()),
+            _ => true,
+        });
+    }
+
     /// The session of that name, if it goes over polling.
     fn polling(&self, sid: Sid) -> Result<usize, EngineError> {
         let slot = self.session(sid).ok_or(EngineError::UnknownSession)?;

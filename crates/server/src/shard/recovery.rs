@@ -338,9 +338,10 @@ impl Shard {
     pub(super) fn part_engine(&mut self, slot: usize, is_done: bool) {
         let Some(conn) = self.id_of(slot) else { return };
         let Some(engine) = self.engine(slot) else { return };
-        engine.wanted = None;
+        // One that was to be taken up is kept for the next try.
+        let wanted = engine.wanted.take().map(|wanted| wanted.pid);
         let (pid, is_kept) = (engine.pid.take(), std::mem::take(&mut engine.is_kept));
-        if let Some(pid) = pid.filter(|_| is_kept) {
+        if let Some(pid) = pid.filter(|_| is_kept).or(wanted) {
             self.keep(pid, conn, if is_done { Kind::Forgotten } else { Kind::Parted });
         }
     }

@@ -11,6 +11,8 @@ pub(crate) enum EngineError {
     Forbidden,
     UnsupportedVersion,
     TooLarge,
+    /// As many poll as may; a WebSocket would be welcome.
+    TooMany,
 }
 
 #[derive(Serialize)]
@@ -24,6 +26,7 @@ impl EngineError {
         match self {
             Self::Forbidden => 403,
             Self::TooLarge => 413,
+            Self::TooMany => 503,
             _ => 400,
         }
     }
@@ -33,7 +36,7 @@ impl EngineError {
             Self::UnknownTransport => (0, "Transport unknown"),
             Self::UnknownSession => (1, "Session ID unknown"),
             Self::BadMethod => (2, "Bad handshake method"),
-            Self::BadRequest | Self::TooLarge => (3, "Bad request"),
+            Self::BadRequest | Self::TooLarge | Self::TooMany => (3, "Bad request"),
             Self::Forbidden => (4, "Forbidden"),
             Self::UnsupportedVersion => (5, "Unsupported protocol version"),
         };

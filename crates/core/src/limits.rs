@@ -80,6 +80,10 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const PING_EVERY_MS: i64 = 25_000;
 /// A peer from which nothing came for so long is gone.
 pub const SILENCE_MS_MAX: i64 = 60_000;
+/// On Socket.IO: a peer that has not answered a ping by then is gone. Its clients hold us to the same.
+pub const PONG_WITHIN_MS: i64 = 20_000;
+/// And one that has not connected to the namespace by then.
+pub const CONNECT_WITHIN_MS: i64 = 45_000;
 /// Events of one connection.
 pub const EVENTS_PER_SECOND: u32 = 50;
 pub const EVENTS_BURST: u32 = 100;

@@ -2,12 +2,11 @@
 //! each dialect that somebody in it understands, and in the same order in both.
 
 use weeziq_core::ids::ConnId;
-use weeziq_core::limits::{PING_EVERY_MS, SILENCE_MS_MAX};
+use weeziq_core::limits::{PING_EVERY_MS, PONG_WITHIN_MS, SILENCE_MS_MAX};
 
 use super::audience::Audience;
 use super::conn::Conn;
 use super::rooms::RoomSlot;
-use crate::socketio;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -27,7 +26,7 @@ impl Dialect {
     pub(super) fn silence_ms_max(self) -> i64 {
         match self {
             Self::Plain => SILENCE_MS_MAX,
-            Self::SocketIo => PING_EVERY_MS + socketio::PING_TIMEOUT_MS,
+            Self::SocketIo => PING_EVERY_MS + PONG_WITHIN_MS,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use weeziq_core::ids::SocketId;
+use weeziq_core::limits::CONNECT_WITHIN_MS;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Received;
 use weeziq_core::time::UnixMs;
@@ -60,9 +61,6 @@ pub(super) enum Said {
     Malformed,
 }
 
-/// A session whose client never connects to the namespace ends.
-const CONNECT_MS_MAX: i64 = 45_000;
-
 impl Engine {
     /// Of a WebSocket: on its own, or offered to the session of that name.
     pub(crate) fn new(secret: Secret, offered_to: Option<Sid>) -> Self {
@@ -88,7 +86,7 @@ impl Engine {
 
     /// Whether its client has had time enough to connect to the namespace.
     pub(super) fn is_overdue(&self, now: UnixMs) -> bool {
-        matches!(self.phase, Phase::Opened { at } | Phase::Recalling { at } if now.since(at) > CONNECT_MS_MAX)
+        matches!(self.phase, Phase::Opened { at } | Phase::Recalling { at } if now.since(at) > CONNECT_WITHIN_MS)
     }
 
     pub(super) fn opened_at(&self) -> UnixMs {

@@ -321,6 +321,11 @@ impl Shard {
                 self.dispatch_now(slot, request);
             }
         }
+        while self.large_in_turn < most
+            && let Some(asked) = self.recalled.pop_front()
+        {
+            self.decide(&asked);
+        }
     }
 
     fn dispatch_now(&mut self, slot: usize, request: Request) {

@@ -57,6 +57,7 @@ use conn::{Conn, Link, Socket, State};
 use dialect::Dialect;
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
+use recovery::Asked;
 use rooms::{DomainSlot, Pending, RoomSlot, Timer};
 
 /// What all shards share.
@@ -97,6 +98,8 @@ pub(crate) struct Shard {
     has_mail: bool,
     /// Those whose large replies have to wait for the replies of others, and what they asked for.
     deferred: VecDeque<(ConnId, Request)>,
+    /// Clients that come back, and have to wait in the same way.
+    recalled: VecDeque<Arc<Asked>>,
     /// How many were taken in this turn, and whether more of them wait to be read than memory is meant for.
     large_in_turn: usize,
     is_laden: bool,
@@ -211,6 +214,7 @@ impl Shard {
             ready: Vec::new(),
             has_mail: false,
             deferred: VecDeque::new(),
+            recalled: VecDeque::new(),
             large_in_turn: 0,
             is_laden: false,
             asked_bytes: 0,
@@ -363,7 +367,8 @@ impl Shard {
 
     /// How long nothing can be due.
     fn patience(&self) -> Duration {
-        if self.has_mail || !self.ready.is_empty() || (!self.deferred.is_empty() && !self.is_laden) {
+        let is_deferring = !self.deferred.is_empty() || !self.recalled.is_empty();
+        if self.has_mail || !self.ready.is_empty() || (is_deferring && !self.is_laden) {
             return Duration::ZERO;
         }
         if self.stopping.is_some() {
@@ -374,7 +379,7 @@ impl Shard {
         }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let due = [timer, self.accepts_again_at()].into_iter().flatten().fold(self.tick_at, UnixMs::min);
-        let due = if self.deferred.is_empty() { due } else { due.min(self.now.plus(LADEN_PATIENCE_MS)) };
+        let due = if is_deferring { due.min(self.now.plus(LADEN_PATIENCE_MS)) } else { due };
         Duration::from_millis(due.since(self.clock.now()).clamp(0, TICK_MS) as u64)
     }
 

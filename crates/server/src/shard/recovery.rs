@@ -167,7 +167,7 @@ impl Shard {
                 self.pass_on(found.to, Recovery::Found(found));
             }
             Recovery::Ask { room, asked } => self.answer_end(room, &asked),
-            Recovery::Answered(asked) => self.decide(&asked),
+            Recovery::Answered(asked) => self.recalled.push_back(asked),
             Recovery::Failed(conn) => self.let_go(conn),
         }
     }
@@ -189,7 +189,7 @@ impl Shard {
         let answers = Mutex::new((rooms.len(), vec![None; rooms.len()]));
         let asked = Arc::new(Asked { to, socket, rooms, answers });
         if asked.rooms.is_empty() {
-            return self.decide(&asked);
+            return self.recalled.push_back(asked);
         }
         for (room, (id, _)) in asked.rooms.iter().enumerate() {
             match self.shards.of(id.as_str()) {
@@ -222,7 +222,8 @@ impl Shard {
         }
     }
 
-    fn decide(&mut self, asked: &Asked) {
+    /// What a client that comes back has missed is a large reply.
+    pub(super) fn decide(&mut self, asked: &Asked) {
         let Some(slot) = self.local(asked.to) else { return };
         let Some(wanted) = self.engine(slot).and_then(|engine| engine.wanted.take()) else { return };
         let ends = std::mem::take(&mut asked.answers.lock().unwrap_or_else(PoisonError::into_inner).1);
@@ -231,6 +232,7 @@ impl Shard {
             return self.begin_afresh(asked.to);
         };
         let rooms = asked.rooms.iter().zip(&stands);
+        self.large_in_turn += 1;
         let known = rooms.clone().filter_map(|((room, _), stand)| Some((room.clone(), stand.clone()?)));
         let known = Stands::recovered(known.collect());
         self.go_on(slot, (wanted.pid, asked.socket), &asked.rooms, known);

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use serde::Serialize;
-use weeziq_core::limits::{FRAME_BYTES_MAX, PING_EVERY_MS};
+use weeziq_core::limits::{FRAME_BYTES_MAX, PING_EVERY_MS, PONG_WITHIN_MS};
 use weeziq_core::protocol::event::Event;
 
 use crate::websocket::frame::{packets, write_text};
@@ -14,9 +14,6 @@ pub(crate) const CLOSE: &str = "1";
 pub(crate) const PING: &str = "2";
 pub(crate) const PROBED: &str = "3probe";
 pub(crate) const NOOP: &str = "6";
-
-/// A client gives its session up when no ping came for an interval and this.
-pub(crate) const PING_TIMEOUT_MS: i64 = 20_000;
 
 pub(crate) fn write_packet(packet: &str, into: &mut Vec<u8>) {
     write_text(packet.as_bytes(), into);
@@ -38,7 +35,7 @@ pub(crate) fn open(sid: &str, upgrades: &[&str]) -> String {
         sid,
         upgrades,
         ping_interval: PING_EVERY_MS,
-        ping_timeout: PING_TIMEOUT_MS,
+        ping_timeout: PONG_WITHIN_MS,
         max_payload: FRAME_BYTES_MAX,
     };
     format!("{OPEN}{}", json(&handshake))

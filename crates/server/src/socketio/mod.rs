@@ -11,8 +11,7 @@ mod packet;
 mod sid;
 
 pub(crate) use encode::{
-    CLOSE, NOOP, PING, PING_TIMEOUT_MS, PROBED, connect_error, connected, open, translate, write_packet,
-    write_reply,
+    CLOSE, NOOP, PING, PROBED, connect_error, connected, open, translate, write_packet, write_reply,
 };
 pub(crate) use error::EngineError;
 pub(crate) use offset::{Place, Stands, last_place};

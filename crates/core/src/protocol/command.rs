@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::ack;
 use super::error::{ClientError, ErrorCode};
 use super::fields::{Field, Fields, list, object};
 use super::use_chat;
@@ -140,10 +141,30 @@ pub struct Refusal {
 impl Request {
     /// Parses one WebSocket text frame. `room` stands in for events that name none.
     pub fn parse(json: &str, room: Option<&RoomId>) -> Result<Self, Refusal> {
-        let mut fields = Fields::parse(json).map_err(|error| Refusal { reply_to: None, error })?;
-        let reply_to = reply_to(std::mem::take(&mut fields.id));
+        Self::read(Fields::parse(json), None, room)
+    }
+
+    /// Parses an event whose name stands beside its payload, as on Socket.IO.
+    pub fn parse_named(
+        name: &str,
+        payload: &str,
+        ack: Option<u64>,
+        room: Option<&RoomId>,
+    ) -> Result<Self, Refusal> {
+        let named = |fields| Fields { kind: Field::Text(name.into()), ..fields };
+        Self::read(Fields::parse(payload).map(named), ack, room)
+    }
+
+    fn read(
+        fields: Result<Fields<'_>, ClientError>,
+        ack: Option<u64>,
+        room: Option<&RoomId>,
+    ) -> Result<Self, Refusal> {
+        let refuse = |error| Refusal { reply_to: ack::mark(ack, None), error };
+        let mut fields = fields.map_err(refuse)?;
+        let reply_to = reply_to(std::mem::take(&mut fields.id)).map(|id| ack::mark(ack, id));
         match reply_to {
-            Err(error) => Err(Refusal { reply_to: None, error }),
+            Err(error) => Err(refuse(error)),
             Ok(reply_to) => match command(fields, room) {
                 Ok(command) => Ok(Self { reply_to, command }),
                 Err(error) => Err(Refusal { reply_to, error }),

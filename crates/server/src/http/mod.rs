@@ -6,6 +6,7 @@ pub(crate) mod doorway;
 mod errors;
 mod origins;
 mod pages;
+mod socketio;
 mod upgrade;
 mod visitors;
 
@@ -18,11 +19,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use weeziq_core::access::origins::Origins;
 use weeziq_core::ids::SocketId;
 use weeziq_core::limits::FRAME_BYTES_MAX;
@@ -42,6 +43,8 @@ pub(crate) struct App {
     pub(crate) environment: Arc<Environment>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    /// For requests that wait for something to be said: they must not take all connections that there may be.
+    pub(crate) polls: Arc<Semaphore>,
 }
 
 /// Where a request came from, as the listener saw it.
@@ -62,6 +65,8 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(upgrade::web_socket))
+        .route(socketio::PATH, any(socketio::serve))
+        .route("/socket.io/", any(socketio::serve))
         .route("/ai/chat", post(ai::chat))
         .route("/ai/stream", post(ai::stream))
         .route("/ai/stream/{conversation}/stream", get(ai::resume))

@@ -37,6 +37,29 @@ impl Identity {
     }
 }
 
+/// For a host that has such sessions: their tables, beside those that every host has.
+pub fn open(sql: &mut dyn Sql) -> Result<(), SqlError> {
+    TABLES.iter().try_for_each(|statement| sql.run(statement, &[]))
+}
+
+const TABLES: [&str; 3] = [
+    // `conn` is that of its connection while it lives; then `until` says how long the session is kept.
+    "CREATE TABLE IF NOT EXISTS recovery (
+        pid TEXT PRIMARY KEY,
+        socket_id TEXT NOT NULL,
+        conn TEXT,
+        until INTEGER
+    ) STRICT",
+    "CREATE INDEX IF NOT EXISTS recovery_by_until ON recovery (until) WHERE until IS NOT NULL",
+    // `identity` is Identity as JSON.
+    "CREATE TABLE IF NOT EXISTS recovery_room (
+        pid TEXT NOT NULL,
+        room TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        PRIMARY KEY (pid, room)
+    ) STRICT",
+];
+
 /// A session is stored with its first room.
 pub fn join(
     sql: &mut dyn Sql,
@@ -145,6 +168,7 @@ mod tests {
     #[test]
     fn is_kept_while_its_connection_lives_and_a_while_longer() {
         let mut sql = Memory::new();
+        open(&mut sql).unwrap();
         joined(&mut sql, "p");
         leave(&mut sql, "p", &RoomId::known("b")).unwrap();
         let kept = take(&mut sql, "p", BACK, UnixMs(1)).unwrap().unwrap();
@@ -161,6 +185,7 @@ mod tests {
     #[test]
     fn is_swept_with_its_rooms_and_no_other() {
         let mut sql = Memory::new();
+        open(&mut sql).unwrap();
         joined(&mut sql, "gone");
         part_all(&mut sql, UnixMs(5)).unwrap();
         joined(&mut sql, "here");

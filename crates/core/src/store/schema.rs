@@ -6,7 +6,7 @@ use super::{Sql, SqlError, Value, first};
 ///
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD, FOURTH, FIFTH];
+const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE room (
@@ -125,27 +125,8 @@ const THIRD: &[&str] = &[
     "ALTER TABLE room ADD COLUMN users_due INTEGER NOT NULL DEFAULT 0",
 ];
 
-/// Socket.IO sessions that may be taken up again.
-const FOURTH: &[&str] = &[
-    // `conn` is that of its connection while it lives; then `until` says how long the session is kept.
-    "CREATE TABLE recovery (
-        pid TEXT PRIMARY KEY,
-        socket_id TEXT NOT NULL,
-        conn TEXT,
-        until INTEGER
-    ) STRICT",
-    "CREATE INDEX recovery_by_until ON recovery (until) WHERE until IS NOT NULL",
-    // `identity` is recovery::Identity as JSON.
-    "CREATE TABLE recovery_room (
-        pid TEXT NOT NULL,
-        room TEXT NOT NULL,
-        identity TEXT NOT NULL,
-        PRIMARY KEY (pid, room)
-    ) STRICT",
-];
-
 /// What those are told who come back to an answer.
-const FIFTH: &[&str] = &[
+const FOURTH: &[&str] = &[
     // The last answer of the conversation, as `ai-stream-complete` has it.
     "ALTER TABLE room ADD COLUMN answer TEXT",
 ];

@@ -39,7 +39,7 @@ use weeziq_core::protocol::command::Request;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
 use weeziq_core::store::conversations::interrupt_unfinished;
-use weeziq_core::store::recovery::part_all;
+use weeziq_core::store::recovery as recovery_rows;
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
@@ -174,7 +174,8 @@ impl Foundation {
         let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
         weeziq_core::store::open(&mut store)
             .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
-            .and_then(|()| part_all(&mut store, wall_clock().plus(RECOVERY_MS)))
+            .and_then(|()| recovery_rows::open(&mut store))
+            .and_then(|()| recovery_rows::part_all(&mut store, wall_clock().plus(RECOVERY_MS)))
             .and_then(|()| store.commit())
             .map_err(|error| unusable(&database, &error))?;
         Ok(Self { mailbox, inbox, poll, store, database })

@@ -100,7 +100,7 @@ scenario("an answer is taken up by another page from where the first one was", a
   const first = s.connect(host.wsUrl).ai.stream("Who can take over from the AI?", { userId: unique("ann") });
   const reading = first[Symbol.asyncIterator]();
   let text = (await reading.next()).value + (await reading.next()).value;
-  const second = s.connect(host.wsUrl).ai.resume(first.conversationId, { afterIndex: first.index });
+  const second = s.connect(host.wsUrl).ai.resume(first.conversationId, { afterIndex: 1 });
   for await (const piece of second) text += piece;
   assert.equal(text, (await first.answer).fullResponse);
 });

@@ -4,6 +4,7 @@ import { after, before, test } from "node:test";
 import { randomUUID } from "node:crypto";
 import { Client } from "./client.js";
 import { createHost } from "./hosts/index.js";
+import { SocketIoClient } from "./socketio.js";
 
 const SCENARIO_MS_MAX = 60_000;
 const LOG_TAIL_LINES = 40;
@@ -63,6 +64,8 @@ export function lacks(capability) {
 export class Scenario {
   /** @type {Client[]} */
   #clients = [];
+  /** @type {SocketIoClient[]} */
+  #socketIo = [];
 
   /** @param {import("./hosts/index.js").Host} host */
   constructor(host) {
@@ -97,7 +100,22 @@ export class Scenario {
     return client;
   }
 
+  /** Connects as the stock Socket.IO client does. @param {ConstructorParameters<typeof SocketIoClient>[1]} [options] */
+  async socketIo(options) {
+    const client = await SocketIoClient.connect(this.host.baseUrl, options);
+    this.#socketIo.push(client);
+    return client;
+  }
+
+  /** The same, and joins a room; the replies of the join are taken. */
+  async socketIoMember(roomId, userId, options, more = {}) {
+    const client = await this.socketIo(options);
+    client.joined = await join(client, roomId, userId, more);
+    return client;
+  }
+
   async leave() {
+    for (const client of this.#socketIo) client.close();
     for (const client of this.#clients) client.socket.terminate();
   }
 }

@@ -29,7 +29,7 @@ export function create() {
 }
 
 class CloudflareHost {
-  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, eviction: true, files: true, panics: true };
+  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, socketIo: false, eviction: true, files: true, panics: true };
   baseUrl = "";
   wsUrl = "";
   /** @type {string | null} */

@@ -44,6 +44,7 @@
  * @property {boolean} framing  reads the frames itself, and so can close who breaks the protocol (1002, 1007)
  * @property {boolean} ownLog  nobody else writes into its log: one JSON object a line in production
  * @property {boolean} shards  spreads its rooms over as many parts as `SHARDS` says
+ * @property {boolean} socketIo  speaks Socket.IO at `/socket.io/`
  * @property {boolean} files  keeps files
  * @property {boolean} panics  can be had with routes that panic, to show what that does to others
  * @property {boolean} eviction  lets an idle room or domain fall out of memory while its sockets stay open

@@ -26,6 +26,7 @@ class NativeHost {
     framing: true,
     ownLog: true,
     shards: true,
+    socketIo: true,
     eviction: false,
     files: false,
     panics: false,

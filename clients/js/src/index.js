@@ -43,6 +43,7 @@ export { WeeziqError, ai, files, joinRoom, openConnection, visitors };
  * @typedef {import("./visitors.js").Visit} Visit
  * @typedef {import("./visitors.js").Visitors} Visitors
  * @typedef {import("./wire.js").Ack} Ack
+ * @typedef {import("./wire.js").AllDomainStats} AllDomainStats
  * @typedef {import("./wire.js").ChatAnswer} ChatAnswer
  * @typedef {import("./wire.js").DomainStats} DomainStats
  * @typedef {import("./wire.js").Frame} Frame
@@ -50,6 +51,7 @@ export { WeeziqError, ai, files, joinRoom, openConnection, visitors };
  * @typedef {import("./wire.js").Message} Message
  * @typedef {import("./wire.js").StreamAnswer} StreamAnswer
  * @typedef {import("./wire.js").User} User
+ * @typedef {import("./wire.js").Visitor} Visitor
  */
 
 /**

@@ -76,3 +76,20 @@ pub enum Output {
     /// that room's turn with it is stored; the host removes the row then, and not before.
     Relay { room: RoomId, input: Box<RoomInput>, kept: Option<i64> },
 }
+
+impl Caller {
+    /// Who is to hear that this is done even if there is nothing else to say.
+    fn wants_ack(&self) -> Option<Self> {
+        protocol::ack::is_wanted(self.reply_to.as_deref()).then(|| self.clone())
+    }
+}
+
+/// What was done without a reply is acknowledged to those who want that. `said` is what stood in `out` before.
+fn acknowledge(out: &mut Vec<Output>, said: usize, to: Option<Caller>) {
+    let Some(to) = to else { return };
+    let is_answer = |output: &Output| matches!(output, Output::Reply { to: conn, reply_to, .. } if *conn == to.conn && *reply_to == to.reply_to);
+    if !out.iter().skip(said).any(is_answer) {
+        let event = Event::Done { success: true };
+        out.push(Output::Reply { to: to.conn, reply_to: to.reply_to, event });
+    }
+}

@@ -31,6 +31,10 @@ pub const QUEUE_BYTES_MAX: usize = 1024 * 1024;
 /// And so many frames, whichever comes first.
 pub const QUEUE_FRAMES_MAX: usize = 1024;
 
+/// What is ready for a polling client's next request, as a kernel holds what the peer of a socket has not read yet. Over it:
+/// the queue begins.
+pub const POLLED_BYTES_MAX: usize = 512 * 1024;
+
 /// Levels of JSON that is carried as it came: it goes out again some levels down, and strict readers stop at 128.
 pub const FREE_JSON_DEPTH_MAX: usize = 64;
 
@@ -40,6 +44,9 @@ pub const HISTORY_DEFAULT: u32 = 50;
 pub const HISTORY_MAX: u32 = 200;
 /// A join that missed more than this starts afresh.
 pub const RESUME_EVENTS_MAX: u64 = 1_000;
+/// A Socket.IO session whose connection was lost may be taken up until then; not by a client that missed more than a join
+/// may resume.
+pub const RECOVERY_MS: i64 = 2 * 60_000;
 /// Above this many people, `room-users` carries their count alone.
 pub const ROOM_USERS_LISTED_MAX: usize = 200;
 /// In a room of more connections than `ROOM_USERS_AT_ONCE_MAX`, two `room-users` are at least this far apart; the later
@@ -48,6 +55,11 @@ pub const ROOM_USERS_EVERY_MS: i64 = 100;
 pub const ROOM_USERS_AT_ONCE_MAX: usize = 8;
 /// The newest visitors that one `domain-stats` lists.
 pub const VISITORS_LISTED_MAX: usize = 1_000;
+
+/// Connections that read one answer as it is written.
+pub const READERS_MAX: usize = 256;
+/// How long the last answer of a conversation can be asked for again.
+pub const ANSWER_KEPT_MS: i64 = 10 * 60 * 1_000;
 
 /// A `typing-start` ends by itself.
 pub const TYPING_TTL_MS: i64 = 10_000;
@@ -73,6 +85,10 @@ pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub const PING_EVERY_MS: i64 = 25_000;
 /// A peer from which nothing came for so long is gone.
 pub const SILENCE_MS_MAX: i64 = 60_000;
+/// On Socket.IO: a peer that has not answered a ping by then is gone. Its clients hold us to the same.
+pub const PONG_WITHIN_MS: i64 = 20_000;
+/// And one that has not connected to the namespace by then.
+pub const CONNECT_WITHIN_MS: i64 = 45_000;
 /// Events of one connection.
 pub const EVENTS_PER_SECOND: u32 = 50;
 pub const EVENTS_BURST: u32 = 100;

@@ -5,7 +5,8 @@ use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
 use crate::limits::{
     REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX, VISITS_PER_DIRECT_CONNECTION_MAX,
 };
-use crate::protocol::command::{Command, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
+use crate::protocol::ack;
+use crate::protocol::command::{Command, Join, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
 use crate::protocol::error::ClientError;
 use crate::time::UnixMs;
 
@@ -58,12 +59,23 @@ impl Session {
         Self { rooms, visits, visits_max, is_visitor, ..Self::new(socket, Some(default_room)) }
     }
 
+    /// Another connection of the same peer over the same transport: all is new but its rate.
+    #[must_use]
+    pub fn renew(&self, socket: SocketId) -> Self {
+        let (events, refused_since_calm) = (self.events, self.refused_since_calm);
+        Self { events, refused_since_calm, ..Self::new(socket, self.default_room.clone()) }
+    }
+
     /// Parses one text frame and holds it against the limits of the connection.
     pub fn receive(&mut self, now: UnixMs, frame: &str, quota: Quota) -> Received {
         if let Some(refused) = self.spend(now, quota, || reply_to_of(frame)) {
             return refused;
         }
-        match Request::parse(frame, self.default_room.as_ref()) {
+        self.received(Request::parse(frame, self.default_room.as_ref()))
+    }
+
+    fn received(&mut self, parsed: Result<Request, Refusal>) -> Received {
+        match parsed {
             Err(refusal) => Received::Refused(refusal),
             Ok(request) => match self.admit(&request.command) {
                 Ok(()) => Received::Request(request),
@@ -72,11 +84,35 @@ impl Session {
         }
     }
 
+    /// The same for an event whose name stands beside its payload. `ack` is the number to acknowledge it under.
+    pub fn receive_named(
+        &mut self,
+        now: UnixMs,
+        (name, payload): (&str, &str),
+        ack: Option<u64>,
+        quota: Quota,
+    ) -> Received {
+        if let Some(refused) = self.spend(now, quota, || ack::mark(ack, reply_to_of(payload))) {
+            return refused;
+        }
+        self.received(Request::parse_named(name, payload, ack, self.default_room.as_ref()))
+    }
+
+    /// Takes one event from the quota, of something that has no reply and no refusal. False if there is none left.
+    pub fn spends(&mut self, now: UnixMs, quota: Quota) -> bool {
+        self.spend(now, quota, || None).is_none()
+    }
+
     /// A binary frame is an error, and an event like any other.
     pub fn receive_binary(&mut self, now: UnixMs, quota: Quota) -> Received {
-        let refused = self.spend(now, quota, || None);
+        self.receive_attachments(now, None, quota)
+    }
+
+    /// The same for an event that brings binary arguments.
+    pub fn receive_attachments(&mut self, now: UnixMs, ack: Option<u64>, quota: Quota) -> Received {
+        let refused = self.spend(now, quota, || ack::mark(ack, None));
         let error = ClientError::invalid("frame", "must be text; binary frames are not used here");
-        refused.unwrap_or(Received::Refused(Refusal { reply_to: None, error }))
+        refused.unwrap_or(Received::Refused(Refusal { reply_to: ack::mark(ack, None), error }))
     }
 
     /// Takes one event from the quota, or refuses it.
@@ -112,7 +148,7 @@ impl Session {
                     }
                     self.rooms.push(room.clone());
                 }
-                self.is_visitor |= matches!(join.role.as_deref(), Some("user" | "customer"));
+                self.is_visitor |= states_visitor(join);
             }
             Command::Room(room, RoomCommand::Leave) => self.rooms.retain(|joined| joined != room),
             Command::Room(_, RoomCommand::CustomerJoined(_)) => self.is_visitor = true,
@@ -140,6 +176,14 @@ impl Session {
             | Command::Ask(..) => {}
         }
         Ok(())
+    }
+
+    /// Is in that room as an earlier connection of the same client was.
+    pub fn recover(&mut self, room: &RoomId, join: &Join) {
+        if !self.rooms.contains(room) {
+            self.rooms.push(room.clone());
+        }
+        self.is_visitor |= states_visitor(join);
     }
 
     /// In open mode: whoever has not come as a visitor watches. Dashboards written for the original ask for nothing.
@@ -170,4 +214,8 @@ impl Session {
     pub fn take_visits(&mut self) -> Vec<(DomainId, VisitorId)> {
         std::mem::take(&mut self.visits)
     }
+}
+
+fn states_visitor(join: &Join) -> bool {
+    matches!(join.role.as_deref(), Some("user" | "customer"))
 }

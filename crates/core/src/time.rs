@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error};
 use serde::{Serialize, Serializer};
 
 /// Milliseconds since 1970 UTC. On the wire RFC 3339 with exactly three decimals.
@@ -31,6 +32,14 @@ impl fmt::Display for UnixMs {
 impl Serialize for UnixMs {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnixMs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let at: jiff::Timestamp = text.parse().map_err(D::Error::custom)?;
+        Ok(Self(at.as_millisecond()))
     }
 }
 
@@ -69,5 +78,7 @@ mod tests {
     fn has_three_decimals_always() {
         assert_eq!(UnixMs(1_700_000_000_000).to_string(), "2023-11-14T22:13:20.000Z");
         assert_eq!(UnixMs(1).to_string(), "1970-01-01T00:00:00.001Z");
+        let told = "\"2023-11-14T22:13:20.007Z\"";
+        assert_eq!(serde_json::from_str(told).ok(), Some(UnixMs(1_700_000_000_007)));
     }
 }

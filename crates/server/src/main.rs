@@ -8,6 +8,7 @@ mod logging;
 mod serve;
 mod settings;
 mod shard;
+mod socketio;
 mod store;
 mod websocket;
 

@@ -71,6 +71,7 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         environment,
         origins: Arc::new(settings.origins()),
         trusted_proxies: settings.trust_proxy.clone().into(),
+        polls: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX / 2)),
     };
     tell_start(settings, listener.local_addr().ok(), app.shards.count());
     let (to_http, arrived) = mpsc::unbounded_channel();

@@ -143,7 +143,8 @@ impl Client {
             }
             69..73 => self.toggle_membership(rng),
             73..76 => self.join_again(&room, rng),
-            76..86 => self.ask(&room, rng),
+            76..83 => self.ask(&room, rng),
+            83..86 => self.follow(rng),
             86..91 => self.take_over(&room, rng),
             91..96 => self.browse(rng),
             96..98 => self.out.push(r#"{"type":"no-such-thing"}"#.into()),
@@ -260,6 +261,22 @@ impl Client {
         // Now and then everyone wants to know at once.
         for _ in 0..if rng.chance(5) { 12 } else { 1 } {
             self.request(Waits::Ask, event.clone());
+        }
+    }
+
+    /// Comes to an answer that somebody asked for, or ends it. Who hears answers already hears the end of this one under the
+    /// name that it has them by, so that nothing is waited for.
+    fn follow(&mut self, rng: &mut Rng) {
+        let kind = if rng.chance(70) { "ai-resume" } else { "ai-cancel" };
+        let mut event = json!({ "type": kind, "conversationId": format!("talk-{}", rng.below(3)) });
+        if kind == "ai-resume" && rng.chance(50) {
+            set(&mut event, "afterIndex", json!(rng.below(4)));
+        }
+        let hears = self.waiting.values().any(|waits| matches!(waits, Waits::Ask));
+        match kind {
+            "ai-cancel" if hears => self.push(event),
+            _ if hears => {}
+            _ => self.request(Waits::Ask, event),
         }
     }
 

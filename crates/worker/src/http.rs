@@ -10,6 +10,7 @@ use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::body;
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
+use weeziq_core::protocol::use_chat;
 use worker::{Env, Headers, Method, Request, Response, Result, console_error};
 
 use crate::clock::{Clock, socket_id};
@@ -91,6 +92,9 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
                 StreamAs::ServerSentEvents => crate::room::EVENTS,
             };
             question(&mut request, &env, &settings, form).await
+        }
+        (Method::Get, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
+            resume(&env, path).await
         }
         (Method::Post, "/visitors/add") => visit(&mut request, &env, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, &env, "visitor-activity").await,
@@ -185,12 +189,15 @@ async fn ready(env: &Env) -> Answer {
 }
 
 async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted: &str) -> Answer {
-    let text = match text(request).await? {
+    let is_streamed = wanted != crate::room::WHOLE;
+    let bytes_max = if is_streamed { use_chat::BODY_BYTES_MAX } else { FRAME_BYTES_MAX };
+    let text = match text_of(request, bytes_max).await? {
         Ok(text) => text,
         Err(error) => return Ok(Err(error)),
     };
-    let conversation = match body::ask(&text, wanted != crate::room::WHOLE) {
-        Ok((conversation, _)) => conversation,
+    let (conversation, wanted) = match body::ask(&text, is_streamed) {
+        Ok(question) if question.is_use_chat && is_streamed => (question.conversation, crate::room::UI_MESSAGES),
+        Ok(question) => (question.conversation, wanted),
         Err(error) => return Ok(Err(error)),
     };
     let quota = settings.ai_per_address.count;
@@ -201,6 +208,18 @@ async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted:
     }
     let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
     Place::Room(conversation).post(env, &format!("/ask?{wanted}"), &text).await.map(Ok)
+}
+
+/// The answer that a conversation is writing: `/ai/stream/:conversationId/stream`.
+async fn resume(env: &Env, path: &str) -> Answer {
+    let encoded = path.strip_prefix("/ai/stream/").and_then(|rest| rest.strip_suffix("/stream"));
+    match segment(encoded.unwrap_or_default(), path) {
+        Ok(name) => match name.and_then(|name| RoomId::parse(&name)) {
+            Some(conversation) => Place::Room(conversation).get(env, "/resume").await.map(Ok),
+            None => Ok(Err(ClientError::invalid("conversationId", ID_RULE))),
+        },
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 async fn visit(request: &mut Request, env: &Env, kind: &str) -> Answer {
@@ -243,17 +262,28 @@ async fn stats(env: &Env, path: &str) -> Answer {
 
 /// The last segment of a path, which may hold any character in its encoded form.
 fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientError> {
-    let encoded = path.strip_prefix(prefix).unwrap_or_default();
-    if encoded.contains('/') {
-        return Err(nothing_at(path));
-    }
-    let name = js_sys::decode_uri_component(encoded).ok().and_then(|name| name.as_string());
+    let name = segment(path.strip_prefix(prefix).unwrap_or_default(), path)?;
     let domain = name.and_then(|name| DomainId::parse(&name));
     domain.ok_or_else(|| ClientError::invalid("domainId", ID_RULE))
 }
 
+/// One segment of a path as it is meant. None: its escapes mean nothing.
+fn segment(encoded: &str, path: &str) -> std::result::Result<Option<String>, ClientError> {
+    if encoded.contains('/') {
+        return Err(nothing_at(path));
+    }
+    Ok(js_sys::decode_uri_component(encoded).ok().and_then(|name| name.as_string()))
+}
+
 /// A body of JSON text, at most as large as a frame.
 async fn text(request: &mut Request) -> Result<std::result::Result<String, ClientError>> {
+    text_of(request, FRAME_BYTES_MAX).await
+}
+
+async fn text_of(
+    request: &mut Request,
+    bytes_max: usize,
+) -> Result<std::result::Result<String, ClientError>> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     // A request without a body has no stream, and an empty body is refused where it is parsed.
     if let Ok(mut body) = request.stream() {
@@ -262,15 +292,15 @@ async fn text(request: &mut Request) -> Result<std::result::Result<String, Clien
                 return Ok(Err(ClientError::new(ErrorCode::InvalidJson, "the body broke off")));
             };
             len += piece.len();
-            if len <= FRAME_BYTES_MAX {
+            if len <= bytes_max {
                 bytes.extend_from_slice(&piece);
             } else if len > DRAINED_BYTES_MAX {
                 break;
             }
         }
     }
-    if len > FRAME_BYTES_MAX {
-        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+    if len > bytes_max {
+        let why = format!("the body must have {bytes_max} bytes at most");
         return Ok(Err(ClientError::new(ErrorCode::TooLarge, why)));
     }
     let text = String::from_utf8(bytes);

@@ -6,7 +6,7 @@
 mod asked;
 mod doors;
 
-pub(crate) use asked::{EVENTS, TEXT, WHOLE};
+pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE};
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -115,6 +115,7 @@ impl DurableObject for ChatRoom {
             "/words" => chat.hear(request).await,
             "/missing" => chat.missing(request).await,
             "/ask" => chat.answer_request(request).await,
+            "/resume" => chat.resume_request().await,
             #[cfg(feature = "panic-route")]
             "/panic" => panic!("asked to"),
             _ => Response::error("there is nothing here", 404),

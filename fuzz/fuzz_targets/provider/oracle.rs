@@ -1,5 +1,5 @@
 //! Server-sent events as the HTML specification reads them (section 9.2.6), with the whole body in hand: nothing of how
-//! it came in pieces, or of the crate that knows the grammar, is in here.
+//! it came in pieces is in here.
 
 use weeziq_core::ai::sse::{EVENT_BYTES_MAX, SseError};
 

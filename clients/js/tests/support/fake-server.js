@@ -42,7 +42,7 @@ export class FakeServer {
       const status = server.admits();
       if (status === 0) return;
       if (status !== 101) return socket.end(`HTTP/1.1 ${status} No\r\nConnection: close\r\n\r\n`);
-      sockets.handleUpgrade(request, socket, head, (accepted) => server.#accept(accepted));
+      sockets.handleUpgrade(request, socket, head, (accepted) => server.accept(accepted));
     });
     server.http.listen(port, "127.0.0.1");
     await once(server.http, "listening");
@@ -51,7 +51,7 @@ export class FakeServer {
     return server;
   }
 
-  #accept(socket) {
+  accept(socket) {
     socket.on("error", () => {});
     socket.on("message", (data) => {
       const frame = JSON.parse(String(data));

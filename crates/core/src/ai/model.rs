@@ -1,10 +1,10 @@
 //! What the service asks of a model and what it hears back: the one vocabulary that the provider codecs
 //! translate from and into, so that rooms know nothing of OpenAI or Google.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// OpenAI Chat Completions, or anything that speaks it.
@@ -57,7 +57,7 @@ pub struct ModelRequest {
 }
 
 /// Why an answer ended, in the words of the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     Stop,
@@ -85,7 +85,7 @@ impl FinishReason {
 }
 
 /// Tokens that the provider says it counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     pub input_tokens: u64,

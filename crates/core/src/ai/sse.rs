@@ -1,33 +1,25 @@
-//! Server-sent events, decoded from a body as it comes in pieces.
-//!
-//! The grammar is `eventsource-stream`'s; this file puts in front of it what version 0.2.3 lacks. It gets one
-//! whole line at a time, because it rescans all that it holds whenever it is handed more. It never gets text
-//! that is not UTF-8, because it keeps that until the stream ends and reports nothing. It never meets a byte
-//! order mark as the first character, because there it slices inside the mark and panics. And nothing in it
-//! has a cap.
+//! Server-sent events, decoded from a body as it comes in pieces: the grammar of the HTML specification (section 9.2.6) as
+//! far as providers use it. Names, ids and retry times of events are read over; none of them says anything by those.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use eventsource_stream::EventStream;
-use futures_core::Stream;
+use memchr::memchr2;
 
 /// The most that one event, with the line being read, may hold; past it the body is refused.
 pub const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// Reads a body that is cut into pieces anywhere. Spent after an error.
 pub struct SseReader {
-    lines: Lines,
-    events: EventStream<Lines>,
     /// The line that has not ended yet.
     line: Vec<u8>,
-    /// What the finished lines of the unfinished event hold.
+    /// The data of the event that has not ended yet, each line of it with its end.
+    data: String,
+    /// What the finished lines of that event hold, comments left out: a provider may keep a slow answer alive with as many
+    /// as it likes.
     event_bytes: usize,
+    /// The LF of a CRLF may come much later than the CR, and nobody should wait for it.
     after_cr: bool,
     at_start: bool,
 }
@@ -38,30 +30,28 @@ pub enum SseError {
     /// An event grew past [`EVENT_BYTES_MAX`].
     TooLarge,
     NotUtf8,
-    /// The grammar refused a line.
-    Malformed,
 }
 
 impl SseReader {
     pub fn new() -> Self {
-        let lines = Lines::default();
-        // A comment as the first line takes the place where a byte order mark would make the crate panic.
-        lines.put(Bytes::from_static(b":\n"));
-        Self {
-            events: EventStream::new(lines.clone()),
-            lines,
-            line: Vec::new(),
-            event_bytes: 0,
-            after_cr: false,
-            at_start: true,
-        }
+        Self { line: Vec::new(), data: String::new(), event_bytes: 0, after_cr: false, at_start: true }
     }
 
     /// Calls `on_data` with the data of each event that these bytes finish, those before an error included.
-    pub fn push(&mut self, bytes: &[u8], on_data: &mut dyn FnMut(&str)) -> Result<(), SseError> {
-        let split = self.split(bytes);
-        self.drain(on_data)?;
-        split
+    pub fn push(&mut self, mut bytes: &[u8], on_data: &mut dyn FnMut(&str)) -> Result<(), SseError> {
+        while let Some((text, end, rest)) = split_line(bytes) {
+            bytes = rest;
+            let is_rest_of_crlf = std::mem::take(&mut self.after_cr) && text.is_empty() && end == b'\n';
+            self.after_cr = end == b'\r';
+            if !is_rest_of_crlf {
+                self.end_line(text, on_data)?;
+            }
+        }
+        if !bytes.is_empty() {
+            self.after_cr = false;
+            self.keep(bytes)?;
+        }
+        Ok(())
     }
 
     /// The body ended: gives the event that no blank line closed. The specification drops it, but some
@@ -71,26 +61,7 @@ impl SseReader {
         self.push(b"\n\n\n", on_data)
     }
 
-    fn split(&mut self, bytes: &[u8]) -> Result<(), SseError> {
-        bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')).try_for_each(|piece| self.add(piece))
-    }
-
-    /// Takes at most one line with its end. CR, LF and CRLF all end one, and a CR does so at once: the LF of
-    /// a CRLF may come much later, and nobody should wait for it.
-    fn add(&mut self, piece: &[u8]) -> Result<(), SseError> {
-        let after_cr = std::mem::take(&mut self.after_cr);
-        match piece.split_last() {
-            Some((b'\n', [])) if after_cr => Ok(()),
-            Some((end @ (b'\r' | b'\n'), text)) => {
-                self.after_cr = *end == b'\r';
-                self.extend(text)?;
-                self.finish_line()
-            }
-            _ => self.extend(piece),
-        }
-    }
-
-    fn extend(&mut self, text: &[u8]) -> Result<(), SseError> {
+    fn keep(&mut self, text: &[u8]) -> Result<(), SseError> {
         if self.event_bytes + self.line.len() + text.len() > EVENT_BYTES_MAX {
             return Err(SseError::TooLarge);
         }
@@ -98,33 +69,45 @@ impl SseReader {
         Ok(())
     }
 
-    fn finish_line(&mut self) -> Result<(), SseError> {
+    fn end_line(&mut self, text: &[u8], on_data: &mut dyn FnMut(&str)) -> Result<(), SseError> {
+        self.keep(text)?;
         let mut line = std::mem::take(&mut self.line);
-        if std::mem::take(&mut self.at_start) && line.starts_with(b"\xEF\xBB\xBF") {
-            line.drain(..3);
-        }
-        if std::str::from_utf8(&line).is_err() {
-            return Err(SseError::NotUtf8);
-        }
-        match line.first() {
-            None => self.event_bytes = 0,
-            // A comment is not kept, so a provider may keep a slow answer alive with as many as it likes.
-            Some(b':') => {}
-            Some(_) => self.event_bytes += line.len(),
-        }
-        line.push(b'\n');
-        self.lines.put(Bytes::from(line));
-        Ok(())
+        let taken = self.take_line(&line, on_data);
+        line.clear();
+        self.line = line;
+        taken
     }
 
-    fn drain(&mut self, on_data: &mut dyn FnMut(&str)) -> Result<(), SseError> {
-        // Nobody is to be woken: the queue fills only between two calls.
-        let mut context = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(event)) = Pin::new(&mut self.events).poll_next(&mut context) {
-            on_data(&event.map_err(|_| SseError::Malformed)?.data);
+    fn take_line(&mut self, line: &[u8], on_data: &mut dyn FnMut(&str)) -> Result<(), SseError> {
+        let is_first = std::mem::take(&mut self.at_start);
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
+        let line = std::str::from_utf8(line).map_err(|_| SseError::NotUtf8)?;
+        if line.is_empty() {
+            self.event_bytes = 0;
+            // Without a line of data it was no event.
+            if self.data.pop().is_some() {
+                on_data(&self.data);
+                self.data.clear();
+            }
+            return Ok(());
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        if !field.is_empty() {
+            self.event_bytes += line.len();
+        }
+        if field == "data" {
+            self.data.push_str(value.strip_prefix(' ').unwrap_or(value));
+            self.data.push('\n');
         }
         Ok(())
     }
+}
+
+/// The text of the first line, what ended it, and what follows. CR, LF and CRLF end one.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], u8, &[u8])> {
+    let (text, rest) = bytes.split_at_checked(memchr2(b'\r', b'\n', bytes)?)?;
+    let (end, rest) = rest.split_first()?;
+    Some((text, *end, rest))
 }
 
 impl Default for SseReader {
@@ -138,39 +121,11 @@ impl fmt::Display for SseError {
         f.write_str(match self {
             Self::TooLarge => "an event is too large",
             Self::NotUtf8 => "the stream is not UTF-8",
-            Self::Malformed => "the stream is not made of events",
         })
     }
 }
 
 impl std::error::Error for SseError {}
-
-/// The lines on their way into the event stream, which owns one end and is fed through the other. A mutex,
-/// though only one thread is ever here, because a reader moves between threads with the run that it belongs
-/// to.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<VecDeque<Bytes>>>);
-
-impl Lines {
-    fn put(&self, line: Bytes) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(line);
-    }
-
-    fn take(&self) -> Option<Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-}
-
-impl Stream for Lines {
-    type Item = Result<Bytes, Infallible>;
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match self.take() {
-            Some(line) => Poll::Ready(Some(Ok(line))),
-            None => Poll::Pending,
-        }
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "in a test a panic is a result")]

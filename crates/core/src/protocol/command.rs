@@ -2,8 +2,10 @@
 
 use serde_json::value::RawValue;
 
+use super::ack;
 use super::error::{ClientError, ErrorCode};
 use super::fields::{Field, Fields, list, object};
+use super::use_chat;
 use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, UserId, VisitorId};
 use crate::limits::{
     HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX,
@@ -43,6 +45,11 @@ pub enum RoomCommand {
     ToggleLiveAgent {
         enabled: bool,
     },
+    /// Of the conversation: what its answer has said after that chunk, and says from here on.
+    ResumeAnswer {
+        after: Option<u32>,
+    },
+    CancelAnswer,
 }
 
 pub enum VisitorsCommand {
@@ -134,10 +141,30 @@ pub struct Refusal {
 impl Request {
     /// Parses one WebSocket text frame. `room` stands in for events that name none.
     pub fn parse(json: &str, room: Option<&RoomId>) -> Result<Self, Refusal> {
-        let mut fields = Fields::parse(json).map_err(|error| Refusal { reply_to: None, error })?;
-        let reply_to = reply_to(std::mem::take(&mut fields.id));
+        Self::read(Fields::parse(json), None, room)
+    }
+
+    /// Parses an event whose name stands beside its payload, as on Socket.IO.
+    pub fn parse_named(
+        name: &str,
+        payload: &str,
+        ack: Option<u64>,
+        room: Option<&RoomId>,
+    ) -> Result<Self, Refusal> {
+        let named = |fields| Fields { kind: Field::Text(name.into()), ..fields };
+        Self::read(Fields::parse(payload).map(named), ack, room)
+    }
+
+    fn read(
+        fields: Result<Fields<'_>, ClientError>,
+        ack: Option<u64>,
+        room: Option<&RoomId>,
+    ) -> Result<Self, Refusal> {
+        let refuse = |error| Refusal { reply_to: ack::mark(ack, None), error };
+        let mut fields = fields.map_err(refuse)?;
+        let reply_to = reply_to(std::mem::take(&mut fields.id)).map(|id| ack::mark(ack, id));
         match reply_to {
-            Err(error) => Err(Refusal { reply_to: None, error }),
+            Err(error) => Err(refuse(error)),
             Ok(reply_to) => match command(fields, room) {
                 Ok(command) => Ok(Self { reply_to, command }),
                 Err(error) => Err(Refusal { reply_to, error }),
@@ -204,6 +231,15 @@ fn command(mut f: Fields<'_>, room: Option<&RoomId>) -> Result<Command, ClientEr
             let enabled = std::mem::take(&mut f.enabled).flag("enabled")?;
             let enabled = enabled.ok_or_else(|| ClientError::invalid("enabled", "is required"))?;
             in_room(f.room_id, RoomCommand::ToggleLiveAgent { enabled })
+        }
+        "ai-resume" => {
+            let after = f.after_index.count("afterIndex")?.map(|index| index.min(u64::from(u32::MAX)) as u32);
+            let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;
+            Ok(Command::Room(conversation, RoomCommand::ResumeAnswer { after }))
+        }
+        "ai-cancel" => {
+            let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;
+            Ok(Command::Room(conversation, RoomCommand::CancelAnswer))
         }
         "ai-chat" => ask(f, false),
         "ai-stream" => ask(f, true),
@@ -364,8 +400,26 @@ impl Ask {
 pub mod body {
     use super::*;
 
-    pub fn ask(json: &str, streamed: bool) -> Result<(Option<RoomId>, Ask), ClientError> {
-        Ask::parse(Fields::parse(json)?, streamed)
+    /// A question, and the conversation that it belongs to.
+    pub struct Question {
+        pub conversation: Option<RoomId>,
+        pub ask: Ask,
+        /// The AI SDK's `useChat` asks, and wants its own stream.
+        pub is_use_chat: bool,
+    }
+
+    pub fn ask(json: &str, streamed: bool) -> Result<Question, ClientError> {
+        let mut fields = Fields::parse(json)?;
+        let messages = fields.messages.filter(|_| matches!(fields.message, Field::Missing));
+        if let Some(messages) = messages {
+            fields.message = Field::Text(use_chat::last_question(messages)?.into());
+            let chat = std::mem::take(&mut fields.id).id("id", RoomId::parse)?;
+            if let (Field::Missing, Some(chat)) = (&fields.conversation_id, chat) {
+                fields.conversation_id = Field::Text(chat.as_str().to_owned().into());
+            }
+        }
+        let (conversation, ask) = Ask::parse(fields, streamed)?;
+        Ok(Question { conversation, ask, is_use_chat: messages.is_some() })
     }
 
     /// `kind` is the event that the route stands for.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::{ClientError, ErrorCode};
@@ -18,6 +18,10 @@ use crate::visitors::VisitorRow;
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Event {
     Pong,
+    /// Acknowledges an event that has no reply, to those who want one; it is told as no event.
+    Done {
+        success: bool,
+    },
     JoinedRoom {
         room_id: RoomId,
         success: bool,
@@ -84,6 +88,9 @@ pub enum Event {
         enabled: bool,
         user_id: UserId,
         timestamp: UnixMs,
+        /// Of the log that this is in; None if it only answers who asked for what was so already.
+        #[serde(skip)]
+        epoch: Option<Arc<str>>,
     },
     MessageHistory {
         room_id: RoomId,
@@ -201,7 +208,7 @@ pub struct DomainSummary {
 }
 
 /// How an answer ended, whichever way it was asked for.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     pub model: Box<str>,
@@ -212,7 +219,7 @@ pub struct Answer {
     pub usage: Usage,
     pub finish_reason: FinishReason,
     pub timestamp: UnixMs,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub error: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<ErrorCode>,
@@ -228,7 +235,7 @@ pub struct AiResponse {
     pub answer: Answer,
 }
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AiStreamComplete {
     pub full_response: Box<str>,
@@ -260,6 +267,18 @@ impl Event {
                 | Self::UserLeft { .. }
                 | Self::VisitorActivity { .. }
         )
+    }
+
+    /// Where it stands in a room's log: the log's epoch, and the place. None for what is in no log.
+    pub fn place(&self) -> Option<(&str, Seq)> {
+        match self {
+            Self::NewMessage(message) => Some((Message::epoch_of(&message.id)?, message.seq)),
+            Self::MessageUpdated { id, seq, .. } | Self::MessageDeleted { id, seq, .. } => {
+                Some((Message::epoch_of(id)?, *seq))
+            }
+            Self::LiveAgentToggled { epoch, seq, .. } => Some((epoch.as_deref()?, *seq)),
+            _ => None,
+        }
     }
 
     /// Appends the event as one JSON object.

@@ -46,6 +46,8 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub after_seq: Field<'a>,
     #[serde(borrow)]
+    pub after_index: Field<'a>,
+    #[serde(borrow)]
     pub limit: Field<'a>,
     #[serde(borrow)]
     pub is_typing: Field<'a>,
@@ -71,6 +73,8 @@ pub struct Fields<'a> {
     pub conversation_id: Field<'a>,
     #[serde(borrow)]
     pub system_prompt: Field<'a>,
+    #[serde(borrow)]
+    pub messages: Option<&'a RawValue>,
     #[serde(borrow)]
     pub attachments: Option<&'a RawValue>,
     #[serde(borrow)]

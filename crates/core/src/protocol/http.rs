@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::error::{ClientError, ErrorCode};
 use super::event::Event;
+use super::use_chat;
 use crate::time::UnixMs;
 
 /// The content security policy of the pages: everything comes from here, and nothing is inline.
@@ -26,6 +27,8 @@ pub enum StreamAs {
     PlainText,
     /// `chunk` and `complete`, with the socket's frames as data.
     ServerSentEvents,
+    /// The AI SDK's UI message stream.
+    UiMessages,
 }
 
 /// `GET /` for machines.
@@ -101,22 +104,45 @@ impl StreamAs {
     pub fn content_type(self) -> &'static str {
         match self {
             Self::PlainText => "text/plain; charset=utf-8",
-            Self::ServerSentEvents => "text/event-stream",
+            Self::ServerSentEvents | Self::UiMessages => "text/event-stream",
         }
     }
 
-    /// What an event adds to the body. `has_text`: whether the reader has been given any text yet, because an answer
-    /// that failed at once is its fallback sentence.
-    pub fn encode(self, event: &Event, has_text: bool) -> Option<Vec<u8>> {
-        match (self, event) {
-            (Self::PlainText, Event::AiStreamChunk { chunk, .. }) => Some(chunk.as_bytes().to_vec()),
-            (Self::PlainText, Event::AiStreamComplete(complete))
-                if !has_text && !complete.full_response.is_empty() =>
+    /// Beside the content type.
+    pub fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::PlainText | Self::ServerSentEvents => &[],
+            Self::UiMessages => &[use_chat::HEADER],
+        }
+    }
+}
+
+/// The body of an answer while it is written.
+pub struct AnswerBody {
+    form: StreamAs,
+    has_text: bool,
+}
+
+impl AnswerBody {
+    pub fn new(form: StreamAs) -> Self {
+        Self { form, has_text: false }
+    }
+
+    /// What an event adds.
+    pub fn encode(&mut self, event: &Event) -> Option<Vec<u8>> {
+        let had_text = self.has_text;
+        self.has_text |= matches!(event, Event::AiStreamChunk { .. });
+        match (self.form, event) {
+            (StreamAs::PlainText, Event::AiStreamChunk { chunk, .. }) => Some(chunk.as_bytes().to_vec()),
+            // An answer that failed at once is its fallback sentence.
+            (StreamAs::PlainText, Event::AiStreamComplete(complete))
+                if !had_text && !complete.full_response.is_empty() =>
             {
                 Some(complete.full_response.as_bytes().to_vec())
             }
-            (Self::ServerSentEvents, Event::AiStreamChunk { .. }) => Some(record("chunk", event)),
-            (Self::ServerSentEvents, Event::AiStreamComplete(_)) => Some(record("complete", event)),
+            (StreamAs::ServerSentEvents, Event::AiStreamChunk { .. }) => Some(record("chunk", event)),
+            (StreamAs::ServerSentEvents, Event::AiStreamComplete(_)) => Some(record("complete", event)),
+            (StreamAs::UiMessages, event) => use_chat::encode(event, had_text),
             _ => None,
         }
     }

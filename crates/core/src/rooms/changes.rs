@@ -57,20 +57,21 @@ impl Room {
             return Err(ClientError::new(ErrorCode::Forbidden, why).into());
         }
         let stored = self.stored(turn, None)?;
-        let toggled = |seq, timestamp| Event::LiveAgentToggled {
+        let toggled = |seq, timestamp, epoch| Event::LiveAgentToggled {
             room_id: self.id.clone(),
             seq,
             enabled,
             user_id: member.user.clone(),
             timestamp,
+            epoch,
         };
         if self.live_agent == enabled {
             // As it is already: who asks is told so, and the log does not grow.
-            let event = toggled(self.last_seq, turn.cx.now);
+            let event = toggled(self.last_seq, turn.cx.now, None);
             turn.reply(from, event);
             return Ok(());
         }
-        let event = toggled(self.last_seq.next(), turn.cx.now);
+        let event = toggled(self.last_seq.next(), turn.cx.now, Some(stored.epoch.clone()));
         log::set_live_agent(turn.sql, stored.row, enabled)?;
         let text = if enabled { "1" } else { "0" };
         self.append_change(turn, &stored, Kind::LiveAgent, &member, text, None)?;

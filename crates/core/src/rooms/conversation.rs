@@ -16,7 +16,7 @@ use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
 use crate::protocol::command::{Ask, DEFAULT_ROLE};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::{AiResponse, AiStreamComplete, Answer, Event};
-use crate::store::conversations::{self, Asked, Unfinished};
+use crate::store::conversations::{self, Asked, Listener, Unfinished};
 use crate::store::{Sql, SqlError};
 use crate::time::UnixMs;
 use crate::{Caller, Output};
@@ -45,29 +45,30 @@ struct Question {
     route: Route,
 }
 
-struct Run {
-    id: RunId,
-    row: i64,
+pub(super) struct Run {
+    pub(super) id: RunId,
+    pub(super) row: i64,
     from: Caller,
     streamed: bool,
+    /// Who hears its chunks: whoever asked for a stream, and those who came back to it.
+    pub(super) readers: Vec<Caller>,
     route: Route,
-    room: Option<RoomId>,
+    pub(super) room: Option<RoomId>,
     context_length: usize,
     /// What is shown if no model answers.
     fallback: Box<str>,
     text: String,
-    /// How much of `text` has been told in chunks.
-    told: usize,
-    next_index: u32,
+    /// Where in `text` each chunk that has been told ends.
+    chunks: Vec<usize>,
     told_at: UnixMs,
     usage: Usage,
 }
 
 /// How a run came to its end.
 #[derive(Clone, Copy)]
-struct End {
-    reason: FinishReason,
-    code: Option<ErrorCode>,
+pub(super) struct End {
+    pub(super) reason: FinishReason,
+    pub(super) code: Option<ErrorCode>,
 }
 
 const INTERRUPTED: End = End { reason: FinishReason::Interrupted, code: None };
@@ -79,14 +80,14 @@ impl Question {
             id: self.id,
             row: self.row,
             streamed: self.ask.streamed,
+            readers: self.ask.streamed.then(|| self.from.clone()).into_iter().collect(),
             from: self.from,
             route: self.route,
             room: self.ask.room,
             context_length,
             fallback: fallback.unwrap_or_else(|| context::FALLBACK.into()),
             text: String::new(),
-            told: 0,
-            next_index: 0,
+            chunks: Vec::new(),
             told_at: UnixMs(0),
             usage: Usage::default(),
         }
@@ -104,17 +105,14 @@ impl Conversation {
 
     /// Whether an answer for this connection is being written or waits for its turn.
     pub(super) fn owes(&self, conn: ConnId) -> bool {
-        self.running
-            .iter()
-            .map(|run| &run.from)
-            .chain(self.waiting.iter().map(|question| &question.from))
-            .any(|from| from.conn == conn)
+        self.running.as_ref().is_some_and(|run| run.is_heard_by(conn))
+            || self.waiting.iter().any(|question| question.from.conn == conn)
     }
 
     /// When text that waits for company must be told.
     pub(super) fn due(&self) -> Option<UnixMs> {
         let run = self.running.as_ref()?;
-        (run.told < run.text.len() && run.is_told()).then(|| run.told_at.plus(CHUNK_EVERY_MS))
+        (run.told() < run.text.len() && run.is_told()).then(|| run.told_at.plus(CHUNK_EVERY_MS))
     }
 }
 
@@ -123,8 +121,9 @@ impl Run {
         Self {
             id: RunId(asked.run),
             row,
-            from: Caller { conn: ConnId(asked.conn), socket: asked.socket, reply_to: asked.reply_to },
+            from: asked.by.into(),
             streamed: asked.streamed,
+            readers: asked.readers.into_iter().map(Caller::from).collect(),
             route: Route {
                 provider: Provider::parse(&provider).unwrap_or(Provider::Demo),
                 model: model.into(),
@@ -133,22 +132,50 @@ impl Run {
             context_length: 0,
             fallback: context::FALLBACK.into(),
             text: String::new(),
-            told: 0,
-            next_index: 0,
+            chunks: Vec::new(),
             told_at: UnixMs(0),
             usage: Usage::default(),
         }
     }
 
-    /// Whether anyone hears the chunks.
-    fn is_told(&self) -> bool {
-        self.streamed || self.room.is_some()
+    pub(super) fn asked(&self) -> Asked {
+        Asked {
+            run: self.id.0,
+            by: (&self.from).into(),
+            streamed: self.streamed,
+            readers: self.readers.iter().map(Listener::from).collect(),
+            room: self.room.clone(),
+        }
     }
 
-    /// To whoever asked for the stream, and to the room that it is published in; who is both hears it once.
+    /// Whether anyone hears the chunks.
+    fn is_told(&self) -> bool {
+        !self.readers.is_empty() || self.room.is_some()
+    }
+
+    pub(super) fn is_heard_by(&self, conn: ConnId) -> bool {
+        self.from.conn == conn || self.readers.iter().any(|reader| reader.conn == conn)
+    }
+
+    /// How much of the text has been told in chunks.
+    fn told(&self) -> usize {
+        self.chunks.last().copied().unwrap_or(0)
+    }
+
+    pub(super) fn next_index(&self) -> u32 {
+        self.chunks.len() as u32
+    }
+
+    pub(super) fn chunk(&self, index: u32) -> &str {
+        let index = index as usize;
+        let from = index.checked_sub(1).and_then(|before| self.chunks.get(before)).copied().unwrap_or(0);
+        self.chunks.get(index).and_then(|to| self.text.get(from..*to)).unwrap_or_default()
+    }
+
+    /// To those who read the stream, and to the room that it is published in; who asked in there hears it once.
     fn tell(&self, turn: &mut Turn<'_>, event: Event) {
-        if self.streamed {
-            turn.reply(&self.from, event.clone());
+        for reader in &self.readers {
+            turn.reply(reader, event.clone());
         }
         self.publish(turn, event);
     }
@@ -164,7 +191,13 @@ impl Run {
     /// The terminal event, for all who listen, and the answer for the room that it is published in.
     fn tell_end(self, turn: &mut Turn<'_>, conversation_id: RoomId, end: End) -> Result<(), SqlError> {
         let complete = self.complete(conversation_id, end, turn.cx.now);
-        turn.reply(&self.from, self.answer(&complete));
+        self.tell_complete(turn, complete)
+    }
+
+    fn tell_complete(self, turn: &mut Turn<'_>, complete: AiStreamComplete) -> Result<(), SqlError> {
+        for (listener, event) in self.answers(&complete) {
+            turn.reply(&listener, event);
+        }
         self.publish_end(turn, complete)
     }
 
@@ -189,13 +222,16 @@ impl Run {
         AiStreamComplete { full_response, room_id: self.room.clone(), answer }
     }
 
-    /// What its asker is waiting for.
-    fn answer(&self, complete: &AiStreamComplete) -> Event {
-        if self.streamed {
-            return Event::AiStreamComplete(Box::new(complete.clone()));
+    /// What those who listen are waiting for.
+    fn answers(&self, complete: &AiStreamComplete) -> Vec<(Caller, Event)> {
+        let streamed = |reader: &Caller| (reader.clone(), Event::AiStreamComplete(Box::new(complete.clone())));
+        let mut answers: Vec<(Caller, Event)> = self.readers.iter().map(streamed).collect();
+        if !self.streamed {
+            let message = complete.full_response.clone();
+            let whole = AiResponse { message, answer: complete.answer.clone() };
+            answers.push((self.from.clone(), Event::AiResponse(Box::new(whole))));
         }
-        let message = complete.full_response.clone();
-        Event::AiResponse(Box::new(AiResponse { message, answer: complete.answer.clone() }))
+        answers
     }
 
     fn publish_end(self, turn: &mut Turn<'_>, complete: AiStreamComplete) -> Result<(), SqlError> {
@@ -247,14 +283,9 @@ impl Room {
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::note_asked(turn.sql, stored.row, self.asked)?;
         let id = RunId(turn.cx.entropy);
-        let asked = Asked {
-            run: id.0,
-            conn: from.conn.0,
-            socket: from.socket,
-            reply_to: from.reply_to.clone(),
-            streamed: ask.streamed,
-            room: ask.room.clone(),
-        };
+        let readers = ask.streamed.then(|| Listener::from(from)).into_iter().collect();
+        let asked =
+            Asked { run: id.0, by: from.into(), streamed: ask.streamed, readers, room: ask.room.clone() };
         let names = (route.provider.as_str(), route.model.as_ref());
         let row = conversations::begin_run(turn.sql, stored.row, names, &asked, turn.cx.now)?;
         Ok((id, row))
@@ -274,10 +305,11 @@ impl Room {
             }
             conversations::end_run(turn.sql, run.row, INTERRUPTED.reason, Usage::default(), turn.cx.now)?;
             let complete = run.complete(self.id.clone(), INTERRUPTED, turn.cx.now);
-            if told.iter().all(|spoken| spoken.run != run.id) {
-                turn.reply(&run.from, run.answer(&complete));
+            conversations::note_answer(turn.sql, room, &complete)?;
+            match told.iter().any(|spoken| spoken.run == run.id) {
+                true => run.publish_end(turn, complete)?,
+                false => run.tell_complete(turn, complete)?,
             }
-            run.publish_end(turn, complete)?;
         }
         Ok(())
     }
@@ -290,12 +322,15 @@ impl Room {
         sql: &mut dyn Sql,
         now: UnixMs,
     ) -> Result<Vec<(Spoken, Output)>, SqlError> {
-        let reply = |run: Run| {
-            let event = run.answer(&run.complete(self.id.clone(), INTERRUPTED, now));
+        let replies = |run: Run| {
+            let answers = run.answers(&run.complete(self.id.clone(), INTERRUPTED, now));
             let spoken = Spoken { run: run.id, text: run.text.into() };
-            (spoken, Output::Reply { to: run.from.conn, reply_to: run.from.reply_to, event })
+            let reply = move |(to, event): (Caller, Event)| {
+                (spoken.clone(), Output::Reply { to: to.conn, reply_to: to.reply_to, event })
+            };
+            answers.into_iter().map(reply)
         };
-        Ok(self.unfinished(sql, spoken)?.into_iter().map(reply).collect())
+        Ok(self.unfinished(sql, spoken)?.into_iter().flat_map(replies).collect())
     }
 
     /// What the answers of this room have said, of those that may not be stored.
@@ -380,7 +415,7 @@ impl Room {
         let end = End { reason: FinishReason::Cancelled, code: None };
         if let Some(run) = self.running().filter(|run| run.id == id) {
             // What has not been told yet would be told behind the fence.
-            run.text.truncate(run.told);
+            run.text.truncate(run.told());
             turn.out.push(Output::CancelModel { run: id });
             return self.end(turn, end);
         }
@@ -410,7 +445,7 @@ impl Room {
         }
     }
 
-    fn running(&mut self) -> Option<&mut Run> {
+    pub(super) fn running(&mut self) -> Option<&mut Run> {
         self.conversation.as_mut()?.running.as_mut()
     }
 
@@ -418,24 +453,23 @@ impl Room {
     pub(super) fn flush_chunk(&mut self, turn: &mut Turn<'_>) {
         let conversation_id = self.id.clone();
         let Some(run) = self.running() else { return };
-        let Some(chunk) = run.text.get(run.told..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
+        let Some(chunk) = run.text.get(run.told()..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
             return;
         };
         let event = Event::AiStreamChunk {
             chunk: chunk.into(),
-            index: run.next_index,
+            index: run.next_index(),
             conversation_id,
             room_id: run.room.clone(),
             timestamp: turn.cx.now,
         };
         run.told_at = turn.cx.now;
-        run.told = run.text.len();
-        run.next_index += 1;
+        run.chunks.push(run.text.len());
         run.tell(turn, event);
     }
 
     /// The one place where a run ends: what it said is remembered, its asker is told, the next question has its turn.
-    fn end(&mut self, turn: &mut Turn<'_>, end: End) -> Result<(), SqlError> {
+    pub(super) fn end(&mut self, turn: &mut Turn<'_>, end: End) -> Result<(), SqlError> {
         self.flush_chunk(turn);
         let stored = self.stored(turn, None)?;
         let Some(conversation) = &mut self.conversation else {
@@ -450,7 +484,9 @@ impl Room {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }
         conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
-        run.tell_end(turn, self.id.clone(), end)?;
+        let complete = run.complete(self.id.clone(), end, turn.cx.now);
+        conversations::note_answer(turn.sql, stored.row, &complete)?;
+        run.tell_complete(turn, complete)?;
         match next {
             Some(question) => self.begin(turn, question),
             None => Ok(()),

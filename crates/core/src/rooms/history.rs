@@ -38,14 +38,14 @@ impl Room {
         }
     }
 
-    fn can_resume(&self, stored: &Stored, resume: &Resume) -> bool {
+    pub(super) fn can_resume(&self, stored: &Stored, resume: &Resume) -> bool {
         let missed = self.last_seq.0.checked_sub(resume.last_seq.0);
         resume.epoch == stored.epoch.as_ref().into()
             && missed.is_some_and(|missed| missed <= RESUME_EVENTS_MAX)
     }
 
     /// The very frames that were sent live. They answer no `id` of the client's: each is an event of its own.
-    fn replay(
+    pub(super) fn replay(
         &self,
         turn: &mut Turn<'_>,
         from: &Caller,

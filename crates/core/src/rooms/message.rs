@@ -32,6 +32,11 @@ impl Message {
         format!("{epoch}-{}", seq.0).into()
     }
 
+    /// The log that an id names.
+    pub fn epoch_of(id: &str) -> Option<&str> {
+        Some(id.rsplit_once('-')?.0)
+    }
+
     /// The place that an id names in this log.
     pub fn seq_of(id: &str, epoch: &str) -> Option<Seq> {
         id.strip_prefix(epoch)?.strip_prefix('-')?.parse().ok().map(Seq)

@@ -10,6 +10,7 @@ mod history;
 pub mod member;
 pub mod message;
 mod presence;
+mod readers;
 mod roster;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ use crate::ids::{
 };
 use crate::limits::ROOM_USERS_EVERY_MS;
 use crate::protocol::command::{
-    Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, RoomCommand, SendMessage,
+    Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, Resume, RoomCommand, SendMessage,
 };
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
@@ -38,13 +39,20 @@ use crate::store::departed::{self, Departed};
 use crate::store::log::{self, Log};
 use crate::store::{Sql, SqlError, outbox};
 use crate::time::UnixMs;
-use crate::{Caller, Context, Output};
+use crate::{Caller, Context, Output, acknowledge};
 
 /// Everything that can happen to a room.
 pub enum RoomInput {
     Command {
         from: Caller,
         command: RoomCommand,
+    },
+    /// A connection goes on as the member that an earlier one of the same client was. Told to nobody who has not heard
+    /// that it was gone; the client hears what it missed, or joins anew if it cannot.
+    Recover {
+        from: Caller,
+        join: Join,
+        stands: Resume,
     },
     /// A question to the AI in the conversation that bears this room's id.
     Ask {
@@ -234,13 +242,16 @@ impl Room {
         let mut turn = Turn { cx, sql, out };
         match input {
             RoomInput::Command { from, command } => {
+                let (said, acked) = (turn.out.len(), from.wants_ack());
                 let done = self.command(&mut turn, &from, command);
                 turn.answer_failure(from, done)?;
+                acknowledge(turn.out, said, acked);
             }
             RoomInput::Ask { from, ask, settings } => {
                 let done = self.ask(&mut turn, &from, ask, settings);
                 turn.answer_failure(from, done)?;
             }
+            RoomInput::Recover { from, join, stands } => self.recover(&mut turn, &from, &join, &stands)?,
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
             RoomInput::Post(post) => self.post(&mut turn, post)?,
             // Only what an AI is writing passes by, and it has no say while people are in charge.
@@ -271,12 +282,36 @@ impl Room {
             RoomCommand::Edit { message, text } => self.edit(turn, from, &message, &text)?,
             RoomCommand::Delete { message } => self.delete(turn, from, &message)?,
             RoomCommand::ToggleLiveAgent { enabled } => self.toggle_live_agent(turn, from, enabled)?,
+            RoomCommand::ResumeAnswer { after } => self.resume_answer(turn, from, after)?,
+            RoomCommand::CancelAnswer => self.cancel_answer(turn, from)?,
         }
         Ok(())
     }
 
     fn join(&mut self, turn: &mut Turn<'_>, from: &Caller, join: &Join) -> Result<(), SqlError> {
         let stored = self.stored(turn, join.domain.as_ref())?;
+        let member = self.admit(turn, from, join);
+        self.welcome(turn, from, &stored, join.resume.as_ref())?;
+        self.enter(turn, from.conn, &member)
+    }
+
+    fn recover(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        join: &Join,
+        stands: &Resume,
+    ) -> Result<(), SqlError> {
+        let stored = self.stored(turn, join.domain.as_ref())?;
+        if !self.can_resume(&stored, stands) {
+            return self.join(turn, from, join);
+        }
+        let member = self.admit(turn, from, join);
+        self.replay(turn, from, &stored, stands.last_seq)?;
+        self.enter(turn, from.conn, &member)
+    }
+
+    fn admit(&self, turn: &mut Turn<'_>, from: &Caller, join: &Join) -> Arc<Member> {
         let member = Arc::new(Member {
             user: join.user.clone(),
             user_name: join.user_name.as_ref().into(),
@@ -287,8 +322,7 @@ impl Room {
             typing_until: None,
         });
         turn.out.push(Output::Admit { conn: from.conn, member: member.clone() });
-        self.welcome(turn, from, &stored, join.resume.as_ref())?;
-        self.enter(turn, from.conn, &member)
+        member
     }
 
     fn send(&mut self, turn: &mut Turn<'_>, from: &Caller, send: SendMessage) -> Result<(), SqlError> {

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Sql, SqlError, Value, first};
 use crate::access::rate;
-use crate::ai::model::{FinishReason, Speaker, Turn, Usage};
-use crate::ids::{RoomId, SocketId};
+use crate::Caller;
+use crate::ai::model::{FinishReason, Provider, Speaker, Turn, Usage};
+use crate::ids::{ConnId, RoomId, SocketId};
+use crate::protocol::event::{AiStreamComplete, Answer};
 use crate::time::UnixMs;
 
 /// Where a run stands in storage.
@@ -48,12 +50,34 @@ pub fn last_turns(sql: &mut dyn Sql, room: i64, limit: usize) -> Result<Vec<Turn
 #[derive(Serialize, Deserialize)]
 pub struct Asked {
     pub run: u64,
-    pub conn: u64,
-    pub socket: SocketId,
-    pub reply_to: Option<Box<str>>,
+    #[serde(flatten)]
+    pub by: Listener,
     pub streamed: bool,
+    /// Of its chunks. Rows from before there were more than one have none: then it is `by`, if `streamed`.
+    #[serde(default)]
+    pub readers: Vec<Listener>,
     /// Where the answer is published too.
     pub room: Option<RoomId>,
+}
+
+/// A [`Caller`], as it is kept.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Listener {
+    conn: u64,
+    socket: SocketId,
+    reply_to: Option<Box<str>>,
+}
+
+impl From<&Caller> for Listener {
+    fn from(caller: &Caller) -> Self {
+        Self { conn: caller.conn.0, socket: caller.socket, reply_to: caller.reply_to.clone() }
+    }
+}
+
+impl From<Listener> for Caller {
+    fn from(Listener { conn, socket, reply_to }: Listener) -> Self {
+        Self { conn: ConnId(conn), socket, reply_to }
+    }
 }
 
 /// A run whose end is not stored.
@@ -64,9 +88,13 @@ pub struct Unfinished {
     pub asked: Asked,
 }
 
-/// Keeps what the conversation has used of its quota.
+/// A question was let in: keeps what the conversation has used of its quota.
 pub fn note_asked(sql: &mut dyn Sql, room: i64, used: rate::Usage) -> Result<(), SqlError> {
-    sql.run("UPDATE room SET asked_us = ? WHERE id = ?", &[Value::Int(used.to_micros()), Value::Int(room)])
+    // An older answer is none to this question.
+    sql.run(
+        "UPDATE room SET asked_us = ?, answer = NULL WHERE id = ?",
+        &[Value::Int(used.to_micros()), Value::Int(room)],
+    )
 }
 
 /// An answer is owed from here on.
@@ -121,22 +149,71 @@ pub fn unfinished(sql: &mut dyn Sql, room: i64) -> Result<Vec<Unfinished>, SqlEr
         "SELECT id, provider, model, asked FROM run WHERE state = 0 AND room = ? ORDER BY id",
         &[Value::Int(room)],
         &mut |row| {
-            found.extend(serde_json::from_str(row.text(3)).ok().map(|asked| Unfinished {
-                row: row.int(0),
-                provider: row.text(1).into(),
-                model: row.text(2).into(),
-                asked,
+            found.extend(serde_json::from_str(row.text(3)).ok().map(|mut asked: Asked| {
+                if asked.streamed && asked.readers.is_empty() {
+                    asked.readers.push(asked.by.clone());
+                }
+                Unfinished { row: row.int(0), provider: row.text(1).into(), model: row.text(2).into(), asked }
             }));
         },
     )?;
     Ok(found)
 }
 
+/// Others read it too from here on.
+pub fn note_readers(sql: &mut dyn Sql, run: i64, asked: &Asked) -> Result<(), SqlError> {
+    let asked = serde_json::to_string(asked).map_err(|error| SqlError(error.to_string()))?;
+    sql.run("UPDATE run SET asked = ? WHERE id = ?", &[Value::Text(&asked), Value::Int(run)])
+}
+
+/// Keeps the last answer of a conversation as it was told, for those who come back to it.
+pub fn note_answer(sql: &mut dyn Sql, room: i64, complete: &AiStreamComplete) -> Result<(), SqlError> {
+    let told = serde_json::to_string(complete).map_err(|error| SqlError(error.to_string()))?;
+    sql.run("UPDATE room SET answer = ? WHERE id = ?", &[Value::Text(&told), Value::Int(room)])
+}
+
+pub fn last_answer(sql: &mut dyn Sql, room: i64) -> Result<Option<AiStreamComplete>, SqlError> {
+    let told = first(sql, "SELECT answer FROM room WHERE id = ?", &[Value::Int(room)], |row| {
+        serde_json::from_str(row.text(0)).ok()
+    })?;
+    Ok(told.flatten())
+}
+
 /// A run lives in memory only: whatever is found unfinished when a store is opened died with its process.
-/// For a host whose connections die with it: nobody is left to be told.
+/// For a host whose connections die with it: nobody is left to be told, save those who come back to ask.
 pub fn interrupt_unfinished(sql: &mut dyn Sql, now: UnixMs) -> Result<(), SqlError> {
+    let mut interrupted = Vec::new();
+    sql.query(
+        "SELECT room.id, room.name, run.provider, run.model FROM run JOIN room ON room.id = run.room
+            WHERE run.state = 0 ORDER BY run.id DESC",
+        &[],
+        &mut |row| {
+            let name = RoomId::parse(row.text(1));
+            interrupted.extend(name.map(|name| (row.int(0), cut_off(name, row.text(2), row.text(3), now))));
+        },
+    )?;
+    for (room, complete) in &interrupted {
+        note_answer(sql, *room, complete)?;
+    }
     sql.run(
         "UPDATE run SET state = 1, finish_reason = 'interrupted', ended_at = ? WHERE state = 0",
         &[Value::Int(now.0)],
     )
+}
+
+/// An answer of which nothing is known but that it was being written.
+fn cut_off(conversation_id: RoomId, provider: &str, model: &str, now: UnixMs) -> AiStreamComplete {
+    let answer = Answer {
+        model: model.into(),
+        provider: Provider::parse(provider).unwrap_or(Provider::Demo),
+        conversation_id,
+        context_length: 0,
+        usage: Usage::default(),
+        finish_reason: FinishReason::Interrupted,
+        timestamp: now,
+        error: false,
+        code: None,
+        fallback: None,
+    };
+    AiStreamComplete { full_response: "".into(), room_id: None, answer }
 }

@@ -235,7 +235,8 @@ impl Log<'_> {
             2 => Event::MessageDeleted { room_id, seq, id, timestamp },
             3 => {
                 let (enabled, user_id) = (row.text(7) == "1", UserId::parse(row.text(2))?);
-                Event::LiveAgentToggled { room_id, seq, enabled, user_id, timestamp }
+                let epoch = Some(self.epoch.into());
+                Event::LiveAgentToggled { room_id, seq, enabled, user_id, timestamp, epoch }
             }
             _ => return None,
         })

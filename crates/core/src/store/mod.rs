@@ -6,6 +6,7 @@ pub mod departed;
 pub mod log;
 pub mod outbox;
 pub mod publishing;
+pub mod recovery;
 mod schema;
 pub mod visitors;
 

@@ -6,7 +6,7 @@ use super::{Sql, SqlError, Value, first};
 ///
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD];
+const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &[&str] = &[
     "CREATE TABLE room (
@@ -123,6 +123,12 @@ const THIRD: &[&str] = &[
     ) STRICT",
     // Whether the members' list has been put off and is still to be told.
     "ALTER TABLE room ADD COLUMN users_due INTEGER NOT NULL DEFAULT 0",
+];
+
+/// What those are told who come back to an answer.
+const FOURTH: &[&str] = &[
+    // The last answer of the conversation, as `ai-stream-complete` has it.
+    "ALTER TABLE room ADD COLUMN answer TEXT",
 ];
 
 /// Brings the tables up to date. To be called inside a transaction, before anything else touches the store.

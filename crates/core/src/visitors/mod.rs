@@ -22,7 +22,7 @@ use crate::protocol::event::{DomainSummary, Event};
 use crate::store::visitors::{self as rows, Here, StoredVisitor};
 use crate::store::{Sql, SqlError};
 use crate::time::UnixMs;
-use crate::{Caller, Context, Output};
+use crate::{Caller, Context, Output, acknowledge};
 
 /// Everything that can happen to the visitors of a domain.
 pub enum VisitorsInput {
@@ -187,7 +187,11 @@ impl Visitors {
     ) -> Result<(), SqlError> {
         let mut turn = Turn { cx, sql, out };
         match input {
-            VisitorsInput::Command { from, via, command } => self.command(&mut turn, &from, &via, command)?,
+            VisitorsInput::Command { from, via, command } => {
+                let said = turn.out.len();
+                self.command(&mut turn, &from, &via, command)?;
+                acknowledge(turn.out, said, from.wants_ack());
+            }
             VisitorsInput::Disconnected { conn, visitor } => self.disconnect(&mut turn, conn, visitor)?,
             VisitorsInput::Alarm => {
                 self.armed = None;

@@ -5,20 +5,22 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{Extension, Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::mpsc;
-use weeziq_core::ids::RoomId;
-use weeziq_core::protocol::command::{Command, body};
+use weeziq_core::ids::{ID_RULE, RoomId};
+use weeziq_core::protocol::command::body::{self, Question};
+use weeziq_core::protocol::command::{Command, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::protocol::http::{self, StreamAs};
+use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
+use weeziq_core::protocol::use_chat;
 
 use super::errors::Refused;
-use super::{App, Peer, accepted, socket_id, text};
+use super::{App, Peer, accepted, socket_id, text, text_of};
 use crate::shard::wall_clock;
 
 pub(super) async fn chat(
@@ -27,40 +29,49 @@ pub(super) async fn chat(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refused> {
-    let mut events = question(&app, peer, &headers, body, false).await?;
+    let (mut events, _) = question(&app, peer, &headers, text(body).await?, false).await?;
     let event = events.recv().await.ok_or_else(ClientError::unavailable)?;
     Ok(Json(http::body(event)?))
 }
 
-/// Plain text as it is written; as server-sent events for those who ask for them.
+/// Plain text as it is written; as server-sent events for those who ask for them, and for `useChat` as it likes them.
 pub(super) async fn stream(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
-    let mut events = question(&app, peer, &headers, body, true).await?;
+    let asked = text_of(body, use_chat::BODY_BYTES_MAX).await?;
+    let (mut events, is_use_chat) = question(&app, peer, &headers, asked, true).await?;
     let first = events.recv().await.ok_or_else(ClientError::unavailable)?;
     if !matches!(first, Event::AiStreamChunk { .. } | Event::AiStreamComplete(_)) {
         return Err(http::error_of(first).into());
     }
-    let form = StreamAs::accepted(accepted(&headers));
-    let mut response = streamed(first, events, form).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no")); // nginx would hold the chunks back
-    Ok(response)
+    let form = if is_use_chat { StreamAs::UiMessages } else { StreamAs::accepted(accepted(&headers)) };
+    Ok(streamed(first, events, form))
 }
 
+/// For a `useChat` that comes back: the answer that is being written, from its beginning.
+pub(super) async fn resume(State(app): State<App>, Path(conversation): Path<String>) -> Result<Response, Refused> {
+    let conversation =
+        RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
+    let shard = app.shards.of(conversation.as_str());
+    let mut events = app.ask(shard, Command::Room(conversation, RoomCommand::ResumeAnswer { after: None }));
+    match events.recv().await {
+        Some(first @ Event::AiStreamChunk { .. }) => Ok(streamed(first, events, StreamAs::UiMessages)),
+        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+    }
+}
+
+/// The events of its answer, and whether `useChat` asks.
 async fn question(
     app: &App,
     peer: Peer,
     headers: &HeaderMap,
-    body: Body,
+    asked: String,
     streamed: bool,
-) -> Result<mpsc::Receiver<Event>, Refused> {
-    let (conversation, ask) = body::ask(&text(body).await?, streamed)?;
+) -> Result<(mpsc::Receiver<Event>, bool), Refused> {
+    let Question { conversation, ask, is_use_chat } = body::ask(&asked, streamed)?;
     let address = app.address(peer, headers);
     app.environment
         .addresses
@@ -68,22 +79,32 @@ async fn question(
         .map_err(|ms| ClientError::rate_limited("AI requests from this address", ms))?;
     let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
     let shard = app.shards.of(conversation.as_str());
-    Ok(app.ask(shard, Command::Ask(Some(conversation), ask)))
+    Ok((app.ask(shard, Command::Ask(Some(conversation), ask)), is_use_chat))
 }
 
-fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Body {
-    let state = (Some(first), events, false);
-    Body::from_stream(stream::unfold(state, move |(first, mut events, mut has_text)| async move {
+fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Response {
+    let mut response = written(first, events, form).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no")); // nginx would hold the chunks back
+    for (name, value) in form.headers() {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn written(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Body {
+    let state = (Some(first), events, AnswerBody::new(form));
+    Body::from_stream(stream::unfold(state, |(first, mut events, mut body)| async move {
         let mut next = first;
         loop {
             let event = match next.take() {
                 Some(event) => event,
                 None => events.recv().await?,
             };
-            let bytes = form.encode(&event, has_text);
-            has_text |= matches!(event, Event::AiStreamChunk { .. });
-            if let Some(bytes) = bytes {
-                return Some((Ok::<_, Infallible>(bytes), (None, events, has_text)));
+            if let Some(bytes) = body.encode(&event) {
+                return Some((Ok::<_, Infallible>(bytes), (None, events, body)));
             }
         }
     }))

@@ -3,8 +3,8 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 
-use super::upgrade::Arrival;
-use super::{App, Peer};
+use super::upgrade::{Arrival, Speaks};
+use super::{App, Peer, socketio};
 use crate::websocket::handshake;
 
 const HEADERS_MAX: usize = 32;
@@ -23,9 +23,12 @@ impl App {
         let mut request = httparse::Request::new(&mut headers);
         let httparse::Status::Complete(len) = request.parse(seen).ok()? else { return None };
         let uri: Uri = request.path?.parse().ok()?;
-        let is_ours =
-            request.method == Some("GET") && request.version == Some(1) && matches!(uri.path(), "/" | "/ws");
-        if !is_ours {
+        let speaks = match uri.path() {
+            "/" | "/ws" => Speaks::Plain,
+            _ if socketio::begins_web_socket(&uri) => Speaks::SocketIo { offered_to: None },
+            _ => return None,
+        };
+        if request.method != Some("GET") || request.version != Some(1) {
             return None;
         }
         let mut headers = HeaderMap::with_capacity(request.headers.len());
@@ -39,7 +42,7 @@ impl App {
             return None;
         }
         let accepted = handshake::accept(&Method::GET, &headers).ok()?;
-        let arrival = Arrival::of(self, &uri, &headers, peer).ok()?;
+        let arrival = Arrival::of(self, &uri, &headers, peer, speaks).ok()?;
         Some(Handshake { len, answer: handshake::answer(&accepted), arrival })
     }
 }

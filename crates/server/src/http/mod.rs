@@ -6,6 +6,7 @@ pub(crate) mod doorway;
 mod errors;
 mod origins;
 mod pages;
+mod socketio;
 mod upgrade;
 mod visitors;
 
@@ -18,11 +19,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use http_body_util::BodyExt;
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use weeziq_core::access::origins::Origins;
 use weeziq_core::ids::SocketId;
 use weeziq_core::limits::FRAME_BYTES_MAX;
@@ -42,14 +43,17 @@ pub(crate) struct App {
     pub(crate) environment: Arc<Environment>,
     pub(crate) origins: Arc<Origins>,
     pub(crate) trusted_proxies: Arc<[IpAddr]>,
+    /// For requests that wait for something to be said: they must not take all connections that there may be.
+    pub(crate) polls: Arc<Semaphore>,
 }
 
 /// Where a request came from, as the listener saw it.
 #[derive(Clone, Copy)]
 pub(crate) struct Peer(pub(crate) IpAddr);
 
-/// Events that one request may be behind before its reader counts as gone.
-const EVENTS_WAITING_MAX: usize = 1024;
+/// Events that one request may be behind before its reader counts as gone; more than the chunks of a minute's answer, which come
+/// at once to whoever comes back to it.
+const EVENTS_WAITING_MAX: usize = 4096;
 /// A body that is too large is read that far all the same: whoever is still writing would not see the refusal.
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A body that is not complete by then is given up, so that unfinished ones cannot fill the house.
@@ -61,8 +65,11 @@ pub(crate) fn router(app: App) -> Router {
     Router::new()
         .route("/", get(root))
         .route("/ws", get(upgrade::web_socket))
+        .route(socketio::PATH, any(socketio::serve))
+        .route("/socket.io/", any(socketio::serve))
         .route("/ai/chat", post(ai::chat))
         .route("/ai/stream", post(ai::stream))
+        .route("/ai/stream/{conversation}/stream", get(ai::resume))
         .route("/visitors/add", post(visitors::add))
         .route("/visitors/activity", post(visitors::activity))
         .route("/visitors/remove", post(visitors::remove))
@@ -144,25 +151,29 @@ fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// A body of JSON text, at most as large as a frame.
 async fn text(body: Body) -> Result<String, Refused> {
-    tokio::time::timeout(BODY_WITHIN, whole_text(body))
+    text_of(body, FRAME_BYTES_MAX).await
+}
+
+async fn text_of(body: Body, bytes_max: usize) -> Result<String, Refused> {
+    tokio::time::timeout(BODY_WITHIN, whole_text(body, bytes_max))
         .await
         .unwrap_or_else(|_| Err(ClientError::invalid("body", "must be complete within ten seconds").into()))
 }
 
-async fn whole_text(mut body: Body) -> Result<String, Refused> {
+async fn whole_text(mut body: Body, bytes_max: usize) -> Result<String, Refused> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body broke off"))?;
         let Ok(data) = frame.into_data() else { continue };
         len += data.len();
-        if len <= FRAME_BYTES_MAX {
+        if len <= bytes_max {
             bytes.extend_from_slice(&data);
         } else if len > DRAINED_BYTES_MAX {
             break;
         }
     }
-    if len > FRAME_BYTES_MAX {
-        let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+    if len > bytes_max {
+        let why = format!("the body must have {bytes_max} bytes at most");
         return Err(ClientError::new(ErrorCode::TooLarge, why).into());
     }
     String::from_utf8(bytes)

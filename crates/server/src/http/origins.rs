@@ -8,13 +8,17 @@ use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::CORS_HEADERS;
 
 use super::errors::Refused;
-use super::{App, is_preflight};
+use super::{App, is_preflight, socketio};
+use crate::socketio::EngineError;
 
 pub(super) async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let Some(origin) = headers.get(header::ORIGIN).cloned() else {
         return next.run(request).await;
     };
+    if !app.allows_origin(headers) && request.uri().path().starts_with(socketio::PATH) {
+        return vary(EngineError::Forbidden.into_response());
+    }
     if !app.allows_origin(headers) {
         let error =
             ClientError::new(ErrorCode::Forbidden, "this origin is not allowed; add it to ALLOWED_ORIGINS");

@@ -15,18 +15,35 @@ use weeziq_core::session::Session;
 
 use super::errors::Refused;
 use super::{App, Peer, socket_id};
+use crate::shard::engine::Engine;
 use crate::shard::mailbox::{Message, Newcomer};
+use crate::shard::polling::{Answer, Opening, PollingRequest};
+use crate::socketio::{Secret, Sid};
 use crate::websocket::handshake;
 
 /// A longer header is cut before it is kept.
 const USER_AGENT_BYTES_MAX: usize = 512;
 
-pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> Response {
+pub(super) async fn web_socket(State(app): State<App>, request: Request) -> Response {
     if !handshake::is_upgrade(request.headers()) {
         let error = ClientError::invalid("Upgrade", "is required: this address speaks WebSocket");
         let upgrade = [(header::UPGRADE, HeaderValue::from_static("websocket"))];
         return (StatusCode::UPGRADE_REQUIRED, upgrade, Refused(error)).into_response();
     }
+    accept(app, request, Speaks::Plain)
+}
+
+/// What a WebSocket will be used for.
+#[derive(Clone, Copy)]
+pub(super) enum Speaks {
+    Plain,
+    /// On its own, or for a session that began with polling.
+    SocketIo {
+        offered_to: Option<Sid>,
+    },
+}
+
+pub(super) fn accept(app: App, mut request: Request, speaks: Speaks) -> Response {
     let accepted = match handshake::accept(request.method(), request.headers()) {
         Ok(accepted) => accepted,
         Err((status, why)) => {
@@ -36,7 +53,7 @@ pub(super) async fn web_socket(State(app): State<App>, mut request: Request) -> 
     let Some(peer) = request.extensions().get::<Peer>().copied() else {
         return Refused(ClientError::internal()).into_response();
     };
-    let arrival = match Arrival::of(&app, request.uri(), request.headers(), peer) {
+    let arrival = match Arrival::of(&app, request.uri(), request.headers(), peer, speaks) {
         Ok(arrival) => arrival,
         Err(error) => return Refused(error).into_response(),
     };
@@ -61,10 +78,17 @@ pub(crate) struct Arrival {
     pub(crate) user_agent: Option<Arc<str>>,
     /// The room of what names none.
     pub(crate) room: Option<RoomId>,
+    speaks: Speaks,
 }
 
 impl Arrival {
-    pub(super) fn of(app: &App, uri: &Uri, headers: &HeaderMap, peer: Peer) -> Result<Self, ClientError> {
+    pub(super) fn of(
+        app: &App,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: Peer,
+        speaks: Speaks,
+    ) -> Result<Self, ClientError> {
         let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let user_agent =
             user_agent.and_then(|value| value.get(..value.floor_char_boundary(USER_AGENT_BYTES_MAX)));
@@ -72,7 +96,16 @@ impl Arrival {
             address: app.address(peer, headers),
             user_agent: user_agent.map(Arc::from),
             room: room_of(uri)?,
+            speaks,
         })
+    }
+
+    /// What its connection begins with, if it speaks Socket.IO.
+    pub(crate) fn engine(&self) -> Option<Box<Engine>> {
+        match self.speaks {
+            Speaks::Plain => None,
+            Speaks::SocketIo { offered_to } => Some(Box::new(Engine::new(socket_id(), offered_to))),
+        }
     }
 
     fn hand_over(self, app: &App, upgraded: Upgraded) {
@@ -89,7 +122,12 @@ impl Arrival {
 
     /// To the shard of the room that it names, or to any: it moves with its first join.
     fn seat(self, app: &App, stream: std::net::TcpStream, unread: Vec<u8>) {
-        let shard = self.room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
+        let own = self.room.as_ref().map_or(0, |room| app.shards.of(room.as_str()));
+        let shard = match self.speaks {
+            Speaks::SocketIo { offered_to: Some(session) } => session.shard.into(),
+            _ => own,
+        };
+        let engine = self.engine();
         let newcomer = Newcomer {
             stream: mio::net::TcpStream::from_std(stream),
             address: self.address,
@@ -98,8 +136,23 @@ impl Arrival {
             first: None,
             unread,
             settled: false,
+            engine,
         };
         app.shards.send(shard, Message::Adopt(Box::new(newcomer)));
+    }
+
+    /// A session without a socket. It stays where it begins, so they are spread over all shards.
+    pub(super) fn open_polling(self, app: &App, secret: Secret, answer: Answer) {
+        let spread = weeziq_core::ids::fnv1a(secret.as_str()) as usize % app.shards.count().max(1);
+        let shard = self.room.as_ref().map_or(spread, |room| app.shards.of(room.as_str()));
+        let opening = Opening {
+            address: self.address,
+            user_agent: self.user_agent,
+            session: Session::new(socket_id(), self.room),
+            secret,
+            answer,
+        };
+        app.shards.send(shard, Message::Polling(PollingRequest::Open(Box::new(opening))));
     }
 }
 

@@ -15,6 +15,7 @@ use weeziq_core::time::UnixMs;
 
 use super::conn::{Conn, Link, Socket};
 use super::mailbox::{Message, Newcomer};
+use super::stream::Stream;
 use super::{LISTENER, Shard};
 use crate::http::doorway::Handshake;
 use crate::http::{Peer, socket_id};
@@ -113,6 +114,7 @@ impl Shard {
             link: Link::Arrived(Box::new(arrived)),
             seats: Vec::new(),
             is_dirty: false,
+            engine: None,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
         let until = self.now.plus(SPEAK_WITHIN_MS);
@@ -151,19 +153,22 @@ impl Shard {
         let shard = arrival.room.as_ref().map_or(self.index, |room| self.shards.of(room.as_str()));
         conn.session = Session::new(conn.session.socket, arrival.room.clone());
         conn.address = Some(arrival.address);
+        conn.engine = arrival.engine();
         conn.user_agent = arrival.user_agent;
         if shard != self.index {
             return self.move_elsewhere(slot, shard);
         }
         tracing::debug!(socket = conn.session.socket.as_str(), shard, "connected");
-        let observes = conn.session.observes();
+        // Whoever speaks Socket.IO observes from its CONNECT on.
+        let observes = conn.session.observes() && conn.engine.is_none();
         let arrived = std::mem::replace(&mut conn.link, Link::Gone);
         if let Link::Arrived(arrived) = arrived {
-            conn.link = Link::Socket(Socket::new(arrived.stream, false, self.now));
+            conn.link = Link::Socket(Socket::new(Stream::Tcp(arrived.stream), false, self.now));
         }
         if observes {
             self.observers.insert(slot);
         }
+        self.greet(slot);
         // What was seen behind the head has passed as an edge.
         if seen > len {
             self.read(slot);
@@ -184,6 +189,7 @@ impl Shard {
             first: None,
             unread: Vec::new(),
             settled: false,
+            engine: conn.engine,
         };
         self.shards.send(shard, Message::Adopt(Box::new(newcomer)));
     }

@@ -15,6 +15,7 @@ use weeziq_core::ids::ConnId;
 use weeziq_core::rooms::Member;
 
 use super::conn::Weight;
+use crate::socketio::Place;
 
 #[derive(Default)]
 pub(super) struct Audience {
@@ -28,6 +29,8 @@ pub(super) struct Audience {
     /// A copy of `frames` for those who cannot take them now, made when there is one.
     pub(super) shared: RefCell<Bytes>,
     pub(super) is_dirty: bool,
+    /// The last place in the room's log that was told here, where listeners want to know it.
+    pub(super) place: Option<Place>,
     /// Until when what a crowd hears waits for company.
     pub(super) gathers_until: Option<Instant>,
 }

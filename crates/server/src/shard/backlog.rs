@@ -54,6 +54,17 @@ impl Backlog {
         self.advance(written);
     }
 
+    /// Puts in front what was about to leave over another stream, and counted against nothing there. No frame of what is
+    /// queued is half on its way.
+    pub(super) fn begin_with(&mut self, frames: Bytes) {
+        let written = std::mem::take(&mut self.written);
+        if let Some(first) = self.chunks.front_mut() {
+            first.bytes = first.bytes.slice(written..);
+        }
+        self.asked_bytes += frames.len();
+        self.chunks.push_front(Chunk { bytes: frames, frames: 0 });
+    }
+
     /// False if a peer has to be let go, because what must reach it does not fit any more.
     pub(super) fn push(&mut self, bytes: Bytes, weight: Weight) -> bool {
         let frames = count(&bytes);

@@ -4,11 +4,10 @@
 //! from the room's. It keeps bytes only while a frame is cut in the middle, or while its peer does not read.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mio::net::TcpStream;
 use tokio::sync::mpsc;
 use weeziq_core::limits::{PING_EVERY_MS, QUEUE_BYTES_MAX};
 use weeziq_core::protocol::event::Event;
@@ -19,6 +18,10 @@ use weeziq_core::time::UnixMs;
 use super::arrivals::Arrived;
 use super::audience::Frames;
 use super::backlog::Backlog;
+use super::dialect::Dialect;
+use super::engine::Engine;
+use super::stream::Stream;
+use crate::socketio;
 use crate::websocket::frame::{CloseCode, Fragments, write_close, write_ping, write_pong};
 
 pub(crate) struct Conn {
@@ -31,6 +34,8 @@ pub(crate) struct Conn {
     /// Where it sits in the rooms of this shard: (room's slot, seat).
     pub(super) seats: Vec<(u32, u32)>,
     pub(super) is_dirty: bool,
+    /// What else there is to know if it speaks Socket.IO.
+    pub(super) engine: Option<Box<Engine>>,
 }
 
 pub(super) enum Link {
@@ -42,7 +47,7 @@ pub(super) enum Link {
 }
 
 pub(super) struct Socket {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) heard_at: UnixMs,
     pinged_at: UnixMs,
     /// The beginning of a frame whose rest has not come.
@@ -105,7 +110,7 @@ impl Conn {
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, settled: bool, now: UnixMs) -> Self {
+    pub(super) fn new(stream: Stream, settled: bool, now: UnixMs) -> Self {
         Self {
             stream,
             heard_at: now,
@@ -163,13 +168,16 @@ impl Socket {
         self.push(&frame, Weight::Volatile, now);
     }
 
-    pub(super) fn ping_if_due(&mut self, now: UnixMs) -> bool {
+    pub(super) fn ping_if_due(&mut self, dialect: Dialect, now: UnixMs) -> bool {
         if self.state != State::Open || now.since(self.pinged_at) < PING_EVERY_MS {
             return false;
         }
         self.pinged_at = now;
-        let mut frame = Vec::with_capacity(2);
-        write_ping(&mut frame);
+        let mut frame = Vec::with_capacity(3);
+        match dialect {
+            Dialect::Plain => write_ping(&mut frame),
+            Dialect::SocketIo => socketio::write_packet(socketio::PING, &mut frame),
+        }
         self.push(&frame, Weight::Volatile, now);
         true
     }
@@ -207,6 +215,14 @@ impl Socket {
 
     /// Writes what is queued, as far as the peer takes it.
     pub(super) fn flush(&mut self, now: UnixMs) -> Result<(), Farewell> {
+        self.flush_queue(now)?;
+        self.stream.flush().map_err(|_| Farewell::Died)?;
+        // A polling client that has heard its goodbye has nothing to hang up.
+        let is_over = self.state != State::Open && !self.has_queue() && self.stream.is_drained();
+        if is_over { Err(Farewell::Died) } else { Ok(()) }
+    }
+
+    fn flush_queue(&mut self, now: UnixMs) -> Result<(), Farewell> {
         if let Some(backlog) = &mut self.backlog {
             if !backlog.write(&mut self.stream).map_err(|_| Farewell::Died)? {
                 return Ok(());
@@ -222,7 +238,7 @@ impl Socket {
             return Ok(());
         }
         if self.state != State::Open {
-            let _ = self.stream.shutdown(Shutdown::Write);
+            self.stream.shutdown();
         }
         Ok(())
     }
@@ -283,6 +299,22 @@ impl Socket {
     /// True once when a peer that was not listened to may speak again.
     pub(super) fn resumes(&mut self) -> bool {
         self.is_paused && self.may_speak() && std::mem::take(&mut self.is_paused)
+    }
+
+    /// Goes on over another stream, which `unread` came from. What was queued stays, and leaves over the new one.
+    pub(super) fn upgrade(&mut self, offered: Self, unread: &[u8], now: UnixMs) {
+        if let Some(polling) = self.stream.polling() {
+            // A request that waits ends empty; if its client is gone, so is what it would have been told.
+            let _ = polling.let_go();
+            let ready = polling.take_answer();
+            if !ready.is_empty() {
+                self.backlog.get_or_insert_with(|| Box::new(Backlog::new(now))).begin_with(ready.into());
+            }
+        }
+        self.stream = offered.stream;
+        self.fragments = offered.fragments;
+        self.partial = unread.to_vec();
+        self.heard_at = now;
     }
 
     pub(super) fn has_queue(&self) -> bool {

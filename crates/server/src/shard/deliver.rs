@@ -12,10 +12,12 @@ use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member};
 
 use super::audience::{Audience, Frames};
-use super::conn::{Link, Weight};
+use super::conn::{Conn, Link, Weight};
+use super::dialect::Dialect;
 use super::mailbox::{Kept, Message};
 use super::rooms::{Held, Source};
 use super::{Shard, split};
+use crate::socketio::{self, Place};
 use crate::websocket::frame::{CloseCode, write_text};
 
 impl Shard {
@@ -89,8 +91,15 @@ impl Shard {
             return;
         }
         let mut frame = std::mem::take(&mut self.scratch);
-        encode(&event, reply_to, &mut frame, &mut self.frame_buffers);
         self.catch_up(slot);
+        match self.engine(slot) {
+            None => encode(&event, reply_to, &mut frame, &mut self.frame_buffers),
+            Some(engine) if !engine.is_connected() => return,
+            Some(engine) => {
+                let offset = engine.stands.hear(&event).then(|| engine.stands.to_string());
+                encode_reply(&event, reply_to, offset, &mut frame, &mut self.frame_buffers);
+            }
+        }
         let weight = weight(&event);
         if weight == Weight::Exempt {
             self.asked_bytes_since += frame.len();
@@ -107,7 +116,7 @@ impl Shard {
         }
     }
 
-    fn push(&mut self, slot: usize, frames: &[u8], weight: Weight) {
+    pub(super) fn push(&mut self, slot: usize, frames: &[u8], weight: Weight) {
         let now = self.now;
         let Some(socket) = self.socket(slot) else { return };
         if socket.push(frames, weight, now) {
@@ -116,7 +125,7 @@ impl Shard {
         self.mark_dirty(slot);
     }
 
-    fn mark_dirty(&mut self, slot: usize) {
+    pub(super) fn mark_dirty(&mut self, slot: usize) {
         if let Some(conn) = self.conns.get_mut(slot)
             && !std::mem::replace(&mut conn.is_dirty, true)
         {
@@ -140,12 +149,18 @@ impl Shard {
             return;
         };
         let mut is_too_slow = false;
+        let dialect = conn.engine.as_ref().map_or(Dialect::Plain, |_| Dialect::SocketIo);
         for (room, seat) in &conn.seats {
             let Some(room) = self.rooms.get_mut(*room as usize) else {
                 continue;
             };
-            if let Some(frames) = room.audience.hear(*seat as usize) {
-                is_too_slow |= socket.push_parts(frames, now);
+            let audience = room.audience_in(dialect);
+            let place = audience.place.clone();
+            if let Some(frames) = audience.hear(*seat as usize) {
+                is_too_slow |= match &mut conn.engine {
+                    Some(engine) => engine.push_parts(socket, frames, place.as_ref(), now),
+                    None => socket.push_parts(frames, now),
+                };
             }
         }
         if is_too_slow {
@@ -154,29 +169,43 @@ impl Shard {
     }
 
     fn publish(&mut self, slot: usize, event: &Event, except: Option<ConnId>) {
-        let except = except.and_then(|conn| Some((conn, self.rooms.get(slot)?.audience.find(conn)?)));
+        let except =
+            except.and_then(|conn| Some((conn, self.rooms.get(slot)?.audience_of(conn)?.find(conn)?)));
         if let Some((conn, seat)) = except {
             self.hear_so_far(slot, conn, seat);
         }
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
-        let audience = &mut room.audience;
-        if audience.seats.is_empty() {
-            return;
-        }
-        if !audience.is_dirty {
-            audience.is_dirty = true;
-            audience.frames = self.frame_buffers.pop().unwrap_or_default();
-            self.dirty_rooms.push(slot);
-        }
-        let from = audience.frames.len();
-        encode(event, None, &mut audience.frames, &mut self.frame_buffers);
-        if event.is_volatile() {
-            audience.is_volatile_since(from);
-        }
-        if let Some((_, seat)) = except {
-            audience.hear(seat);
+        let mut is_dirty = room.audiences().any(|audience| audience.is_dirty);
+        for (dialect, audience) in room.audiences_mut() {
+            if audience.seats.is_empty() {
+                continue;
+            }
+            if !audience.is_dirty {
+                audience.is_dirty = true;
+                audience.frames = self.frame_buffers.pop().unwrap_or_default();
+                if !std::mem::replace(&mut is_dirty, true) {
+                    self.dirty_rooms.push(slot);
+                }
+            }
+            let from = audience.frames.len();
+            match dialect {
+                Dialect::Plain => encode(event, None, &mut audience.frames, &mut self.frame_buffers),
+                Dialect::SocketIo => {
+                    audience.place = Place::of(event).or(audience.place.take());
+                    let offset = event.place().map(|(epoch, seq)| format!("{epoch}-{}", seq.0));
+                    encode_reply(event, None, offset, &mut audience.frames, &mut self.frame_buffers);
+                }
+            }
+            if event.is_volatile() {
+                audience.is_volatile_since(from);
+            }
+            if let Some((conn, seat)) = except
+                && Dialect::of(conn) == dialect
+            {
+                audience.hear(seat);
+            }
         }
     }
 
@@ -194,7 +223,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
-        if let Some(frames) = room.audience.hear(seat) {
+        if let Some(frames) = room.audience_of_mut(conn).hear(seat) {
             self.shards.send(split(conn).0, to_elsewhere(vec![conn], frames));
         }
     }
@@ -205,7 +234,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
-        let Some(seat) = room.audience.admit(conn, member) else {
+        let Some(seat) = room.audience_of_mut(conn).admit(conn, member) else {
             return;
         };
         if let Some(conn) = local.and_then(|local| self.conns.get_mut(local)) {
@@ -214,7 +243,7 @@ impl Shard {
     }
 
     fn dismiss(&mut self, slot: usize, conn: ConnId) {
-        let Some(seat) = self.rooms.get(slot).and_then(|room| room.audience.find(conn)) else {
+        let Some(seat) = self.rooms.get(slot).and_then(|room| room.audience_of(conn)?.find(conn)) else {
             return;
         };
         self.hear_so_far(slot, conn, seat);
@@ -224,7 +253,7 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
-        let Some((moved, old_seat)) = room.audience.dismiss(seat) else {
+        let Some((moved, old_seat)) = room.audience_of_mut(conn).dismiss(seat) else {
             return;
         };
         let Some(moved) = self.local(moved).and_then(|moved| self.conns.get_mut(moved)) else {
@@ -249,16 +278,36 @@ impl Shard {
 
     pub(super) fn show_observers(&mut self, frame: &[u8]) {
         let observers: Vec<usize> = self.observers.iter().copied().collect();
+        let mut translated = Vec::new();
         for slot in observers {
-            self.push(slot, frame, Weight::Volatile);
+            match self.conns.get(slot).map(Conn::dialect) {
+                Some(Dialect::SocketIo) => {
+                    if translated.is_empty() {
+                        socketio::translate(frame, &mut translated);
+                    }
+                    self.push(slot, &translated, Weight::Volatile);
+                }
+                _ => self.push(slot, frame, Weight::Volatile),
+            }
         }
     }
 
     pub(super) fn deliver_remote(&mut self, to: &[ConnId], frames: Frames<'_>) {
         let now = self.now;
+        let mut place = None;
         for conn in to {
             let Some(slot) = self.local(*conn) else { continue };
-            if self.socket(slot).is_some_and(|socket| socket.push_parts(frames, now)) {
+            let Some(Conn { link: Link::Socket(socket), engine, .. }) = self.conns.get_mut(slot) else {
+                continue;
+            };
+            let is_too_slow = match engine {
+                Some(engine) => {
+                    let place = place.get_or_insert_with(|| socketio::last_place(frames.bytes));
+                    engine.push_parts(socket, frames, place.as_ref(), now)
+                }
+                None => socket.push_parts(frames, now),
+            };
+            if is_too_slow {
                 self.begin_closing(slot);
             }
             self.mark_dirty(slot);
@@ -301,16 +350,19 @@ impl Shard {
     }
 
     fn tell_audience(&mut self, slot: usize, lost: &mut Vec<(usize, Farewell)>) {
-        let Some(room) = self.rooms.get_mut(slot) else { return };
-        let mut audience = std::mem::take(&mut room.audience);
-        self.flush_room(&mut audience, lost);
-        let mut frames = std::mem::take(&mut audience.frames);
-        frames.clear();
-        if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX {
-            self.frame_buffers.push(frames);
-        }
-        if let Some(room) = self.rooms.get_mut(slot) {
-            room.audience = audience;
+        for dialect in [Dialect::Plain, Dialect::SocketIo] {
+            let audience = self.rooms.get_mut(slot).and_then(|room| room.dirty_audience(dialect));
+            let Some(audience) = audience else { continue };
+            let mut audience = std::mem::take(audience);
+            self.flush_room(&mut audience, lost);
+            let mut frames = std::mem::take(&mut audience.frames);
+            frames.clear();
+            if frames.capacity() <= FRAME_BUFFER_BYTES_MAX && self.frame_buffers.len() < FRAME_BUFFERS_MAX {
+                self.frame_buffers.push(frames);
+            }
+            if let Some(room) = self.rooms.get_mut(slot) {
+                *room.audience_in(dialect) = audience;
+            }
         }
     }
 
@@ -354,7 +406,13 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            match socket.push_shared(frames, now) {
+            let pushed = match &mut conn.engine {
+                Some(engine) => engine.push_shared(socket, frames, audience.place.as_ref(), now),
+                None => socket.push_shared(frames, now),
+            };
+            match pushed {
+                // The request of one that polls is answered at the end of the turn, with what all of its rooms have said.
+                Ok(false) if Dialect::of(seat.conn) == Dialect::SocketIo => self.mark_dirty(slot),
                 Ok(false) => {}
                 Ok(true) => self.begin_closing(slot),
                 Err(farewell) => lost.push((slot, farewell)),
@@ -419,6 +477,25 @@ fn encode(event: &Event, reply_to: Option<&str>, into: &mut Vec<u8>, buffers: &m
     json.clear();
     if json.capacity() <= FRAME_BUFFER_BYTES_MAX {
         buffers.push(json);
+    }
+}
+
+/// The same for those who speak Socket.IO: the event, and its acknowledgement if the asker wants one.
+fn encode_reply(
+    event: &Event,
+    reply_to: Option<&str>,
+    offset: Option<String>,
+    into: &mut Vec<u8>,
+    buffers: &mut Vec<Vec<u8>>,
+) {
+    let mut json = buffers.pop().unwrap_or_default();
+    let mut scratch = buffers.pop().unwrap_or_default();
+    socketio::write_reply(event, reply_to, offset.as_deref(), into, (&mut json, &mut scratch));
+    for mut buffer in [json, scratch] {
+        buffer.clear();
+        if buffer.capacity() <= FRAME_BUFFER_BYTES_MAX {
+            buffers.push(buffer);
+        }
     }
 }
 

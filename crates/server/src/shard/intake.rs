@@ -16,8 +16,10 @@ use weeziq_core::visitors::{Via, VisitorsInput};
 use weeziq_core::{Caller, Output};
 
 use super::conn::{Conn, Heard, Link, Socket, State};
+use super::engine::Said;
 use super::mailbox::{Gathering, Message, Newcomer};
 use super::rooms::{Held, Source};
+use super::stream::Stream;
 use super::{ASKED_BYTES_MAX, LARGE_PER_TURN, Shard};
 use crate::websocket::frame::{CloseCode, Frame};
 
@@ -32,8 +34,14 @@ enum Step {
 }
 
 impl Shard {
+    /// From here on what happens to a socket happens to that slot.
+    pub(super) fn watch_as(&mut self, stream: &mut mio::net::TcpStream, slot: usize) -> std::io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().reregister(stream, mio::Token(slot), interest)
+    }
+
     pub(super) fn adopt(&mut self, newcomer: Newcomer) {
-        let Newcomer { mut stream, address, session, user_agent, unread, first, settled } = newcomer;
+        let Newcomer { mut stream, address, session, user_agent, unread, first, settled, engine } = newcomer;
         if self.stopping.is_some() {
             return;
         }
@@ -45,7 +53,7 @@ impl Shard {
             return;
         }
         tracing::debug!(socket = session.socket.as_str(), shard = self.index, "connected");
-        if session.observes() {
+        if session.observes() && engine.as_ref().is_none_or(|engine| engine.is_connected()) {
             self.observers.insert(slot);
         }
         entry.insert(Conn {
@@ -53,11 +61,13 @@ impl Shard {
             session,
             address: Some(address),
             user_agent,
-            link: Link::Socket(Socket::new(stream, settled, self.now)),
+            link: Link::Socket(Socket::new(Stream::Tcp(stream), settled, self.now)),
             seats: Vec::new(),
             is_dirty: false,
+            engine,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
+        self.greet(slot);
         if let Some(request) = first {
             self.dispatch(slot, request);
         }
@@ -80,6 +90,7 @@ impl Shard {
             link: Link::Request(events),
             seats: Vec::new(),
             is_dirty: false,
+            engine: None,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
         self.dispatch(slot, Request { reply_to: None, command });
@@ -88,6 +99,9 @@ impl Shard {
     /// Reads what a socket has, one buffer at most; the rest has its turn after the others'.
     pub(super) fn read(&mut self, slot: usize) {
         let Some(socket) = self.socket(slot) else { return self.receive(slot) };
+        if socket.stream.is_polling() {
+            return self.hear_posted(slot);
+        }
         if !socket.may_speak() {
             return;
         }
@@ -144,7 +158,12 @@ impl Shard {
         let mut used = 0;
         while let Some(unread) = bytes.get_mut(used..) {
             match self.hear_frame(slot, unread) {
-                Step::Next { len, received: None } => used += len,
+                Step::Next { len, received: None } => {
+                    used += len;
+                    if self.socket(slot).is_some_and(|socket| socket.is_paused()) {
+                        return used;
+                    }
+                }
                 Step::Next { len, received: Some(received) } => {
                     used += len;
                     let unread = bytes.get(used..).unwrap_or_default();
@@ -178,6 +197,16 @@ impl Shard {
             }
         };
         let received = match frame {
+            Some(Frame::Text(text)) if conn.engine.is_some() => match self.hear_packet(slot, &text) {
+                Said::Nothing => None,
+                Said::Event(received) => Some(received),
+                said => return self.end_engine(slot, &said, bytes.get(len..).unwrap_or_default()),
+            },
+            Some(Frame::Binary) if conn.engine.is_some() => match self.hear_attachment(slot) {
+                Said::Event(received) => Some(received),
+                Said::Nothing => None,
+                said => return self.end_engine(slot, &said, &[]),
+            },
             Some(Frame::Text(text)) => Some(conn.session.receive(now, &text, self.environment.events)),
             Some(Frame::Binary) => Some(conn.session.receive_binary(now, self.environment.events)),
             Some(Frame::Ping(payload)) => {
@@ -194,8 +223,18 @@ impl Shard {
         Step::Next { len, received }
     }
 
+    /// No more is to be read from this slot.
+    fn end_engine(&mut self, slot: usize, said: &Said, unread: &[u8]) -> Step {
+        match said {
+            Said::Upgrade => self.upgrade(slot, unread),
+            Said::Goodbye => self.say_goodbye(slot, CloseCode::NORMAL),
+            Said::Malformed | Said::Nothing | Said::Event(_) => self.refuse_frames(slot, CloseCode::PROTOCOL),
+        }
+        Step::Ended
+    }
+
     /// False if the connection is not to be read on here.
-    fn take_received(&mut self, slot: usize, received: Received, unread: &[u8]) -> bool {
+    pub(super) fn take_received(&mut self, slot: usize, received: Received, unread: &[u8]) -> bool {
         match received {
             Received::Request(request) => match self.elsewhere(slot, &request) {
                 Some(shard) => {
@@ -233,7 +272,8 @@ impl Shard {
         let (Link::Socket(socket), Some(address)) = (conn.link, conn.address) else {
             return;
         };
-        let Some(stream) = self.release(socket.stream) else { return };
+        let Stream::Tcp(stream) = socket.stream else { return };
+        let Some(stream) = self.release(stream) else { return };
         let newcomer = Newcomer {
             stream,
             address,
@@ -242,6 +282,7 @@ impl Shard {
             unread: unread.to_vec(),
             first: Some(first),
             settled: true,
+            engine: conn.engine,
         };
         self.shards.send(shard, Message::Adopt(Box::new(newcomer)));
     }
@@ -280,6 +321,11 @@ impl Shard {
                 self.dispatch_now(slot, request);
             }
         }
+        while self.large_in_turn < most
+            && let Some(asked) = self.recalled.pop_front()
+        {
+            self.decide(&asked);
+        }
     }
 
     fn dispatch_now(&mut self, slot: usize, request: Request) {
@@ -294,6 +340,9 @@ impl Shard {
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
             Command::Room(room, command) => {
+                if conn.engine.is_some() {
+                    self.note_membership(slot, &room, &command);
+                }
                 self.tell_room(room, RoomInput::Command { from: caller, command });
             }
             Command::Visitors(domain, command) => {
@@ -376,11 +425,12 @@ impl Shard {
         self.answer(caller, Event::error(&refusal.error, self.now));
     }
 
-    fn refuse_frames(&mut self, slot: usize, code: CloseCode) {
+    pub(super) fn refuse_frames(&mut self, slot: usize, code: CloseCode) {
         let reason = match code {
             CloseCode::TOO_BIG => "a message is at most 64 KiB",
             CloseCode::NOT_UTF8 => "text must be UTF-8",
-            _ => "not RFC 6455",
+            CloseCode::POLICY => "no session waits for this socket",
+            _ => "not RFC 6455, or no packet of Engine.IO",
         };
         self.close_and_part(slot, code, reason);
     }
@@ -397,6 +447,8 @@ impl Shard {
 
     /// Tells all that it joined that a connection is gone.
     pub(super) fn part(&mut self, slot: usize, how: Farewell) {
+        self.withdraw_offer(slot);
+        self.part_engine(slot, false);
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get_mut(slot)) else {
             return;
         };

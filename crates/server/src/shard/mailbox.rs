@@ -20,6 +20,9 @@ use weeziq_core::visitors::VisitorsInput;
 use weeziq_core::{Caller, store::SqlError};
 
 use super::arrivals::Arrived;
+use super::engine::Engine;
+use super::polling::PollingRequest;
+use super::recovery::{Keep, Recovery};
 
 /// Whatever can be said to a shard.
 pub(crate) enum Message {
@@ -27,6 +30,9 @@ pub(crate) enum Message {
     Arrived(Box<Arrived>),
     /// A connection to own from here on.
     Adopt(Box<Newcomer>),
+    Polling(PollingRequest),
+    Keep(Box<Keep>),
+    Recovery(Box<Recovery>),
     /// One question over HTTP; its events go to `events` until the answer is whole.
     Request {
         command: Command,
@@ -88,6 +94,8 @@ pub(crate) struct Newcomer {
     pub(crate) unread: Vec<u8>,
     /// Whether it sits where it wants to be, so that a first join may move it no more.
     pub(crate) settled: bool,
+    /// If it speaks Socket.IO.
+    pub(crate) engine: Option<Box<Engine>>,
 }
 
 /// The statistics of all domains, put together by all shards.

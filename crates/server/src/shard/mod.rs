@@ -10,10 +10,15 @@ mod audience;
 mod backlog;
 mod conn;
 mod deliver;
+mod dialect;
+pub(crate) mod engine;
 mod gate;
 mod intake;
 pub(crate) mod mailbox;
+pub(crate) mod polling;
+pub(crate) mod recovery;
 mod rooms;
+mod stream;
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -29,10 +34,12 @@ use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
 use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
+use weeziq_core::limits::RECOVERY_MS;
 use weeziq_core::protocol::command::Request;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::SqlError;
 use weeziq_core::store::conversations::interrupt_unfinished;
+use weeziq_core::store::recovery as recovery_rows;
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
@@ -47,8 +54,10 @@ use crate::websocket::frame::CloseCode;
 use arrivals::{Entrance, Silent};
 use audience::Frames;
 use conn::{Conn, Link, Socket, State};
+use dialect::Dialect;
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
+use recovery::Asked;
 use rooms::{DomainSlot, Pending, RoomSlot, Timer};
 
 /// What all shards share.
@@ -89,6 +98,8 @@ pub(crate) struct Shard {
     has_mail: bool,
     /// Those whose large replies have to wait for the replies of others, and what they asked for.
     deferred: VecDeque<(ConnId, Request)>,
+    /// Clients that come back, and have to wait in the same way.
+    recalled: VecDeque<Arc<Asked>>,
     /// How many were taken in this turn, and whether more of them wait to be read than memory is meant for.
     large_in_turn: usize,
     is_laden: bool,
@@ -163,6 +174,8 @@ impl Foundation {
         let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
         weeziq_core::store::open(&mut store)
             .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
+            .and_then(|()| recovery_rows::open(&mut store))
+            .and_then(|()| recovery_rows::part_all(&mut store, wall_clock().plus(RECOVERY_MS)))
             .and_then(|()| store.commit())
             .map_err(|error| unusable(&database, &error))?;
         Ok(Self { mailbox, inbox, poll, store, database })
@@ -202,6 +215,7 @@ impl Shard {
             ready: Vec::new(),
             has_mail: false,
             deferred: VecDeque::new(),
+            recalled: VecDeque::new(),
             large_in_turn: 0,
             is_laden: false,
             asked_bytes: 0,
@@ -313,6 +327,9 @@ impl Shard {
         match message {
             Message::Arrived(arrived) => self.arrive(*arrived),
             Message::Adopt(newcomer) => self.adopt(*newcomer),
+            Message::Polling(request) => self.take_polling(request),
+            Message::Keep(keep) => self.take_keep(*keep),
+            Message::Recovery(recovery) => self.take_recovery(*recovery),
             Message::Request { command, socket, events } => self.take_request(command, socket, events),
             Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
             Message::Taken { row } => self.forget_kept(row),
@@ -351,7 +368,8 @@ impl Shard {
 
     /// How long nothing can be due.
     fn patience(&self) -> Duration {
-        if self.has_mail || !self.ready.is_empty() || (!self.deferred.is_empty() && !self.is_laden) {
+        let is_deferring = !self.deferred.is_empty() || !self.recalled.is_empty();
+        if self.has_mail || !self.ready.is_empty() || (is_deferring && !self.is_laden) {
             return Duration::ZERO;
         }
         if self.stopping.is_some() {
@@ -362,7 +380,7 @@ impl Shard {
         }
         let timer = self.timers.peek().map(|Reverse((at, _))| *at);
         let due = [timer, self.accepts_again_at()].into_iter().flatten().fold(self.tick_at, UnixMs::min);
-        let due = if self.deferred.is_empty() { due } else { due.min(self.now.plus(LADEN_PATIENCE_MS)) };
+        let due = if is_deferring { due.min(self.now.plus(LADEN_PATIENCE_MS)) } else { due };
         Duration::from_millis(due.since(self.clock.now()).clamp(0, TICK_MS) as u64)
     }
 
@@ -374,6 +392,9 @@ impl Shard {
         self.drop_unresponsive();
         self.drop_silent();
         self.retry_farewells();
+        if self.ticks.is_multiple_of(SWEEP_TICKS) {
+            self.sweep_recovery();
+        }
         self.empty_outbox();
         self.evict_idle();
         let is_long = std::fs::metadata(log_path(&self.database)).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
@@ -396,11 +417,16 @@ impl Shard {
             let Link::Socket(socket) = &mut conn.link else {
                 continue;
             };
-            if self.now.since(socket.heard_at) >= weeziq_core::limits::SILENCE_MS_MAX {
+            let dialect = conn.engine.as_ref().map_or(Dialect::Plain, |_| Dialect::SocketIo);
+            let (silent_ms, is_offer) =
+                (self.now.since(socket.heard_at), conn.engine.as_ref().is_some_and(|e| e.is_offer()));
+            if silent_ms >= dialect.silence_ms_max()
+                || conn.engine.as_ref().is_some_and(|e| e.is_overdue(self.now))
+            {
                 gone.push(slot);
             } else if socket.is_out_of_pace(self.now) {
                 slow.push(slot);
-            } else if socket.ping_if_due(self.now) {
+            } else if !is_offer && socket.ping_if_due(dialect, self.now) {
                 self.dirty_conns.push(slot);
             }
         }
@@ -467,6 +493,7 @@ impl Shard {
             }
         }
         self.flush();
+        self.drop_unasked();
         self.conns.is_empty() || self.now >= until
     }
 
@@ -486,7 +513,8 @@ impl Shard {
     }
 
     fn id_of(&self, slot: usize) -> Option<ConnId> {
-        self.conns.get(slot).map(|conn| join(self.index, conn.generation, slot))
+        let conn = self.conns.get(slot)?;
+        Some(conn.dialect().mark(join(self.index, conn.generation, slot)))
     }
 
     fn socket(&mut self, slot: usize) -> Option<&mut Socket> {
@@ -507,13 +535,13 @@ const STOPPING_PATIENCE: Duration = Duration::from_millis(5);
 /// A keep-alive sweep takes so many ticks.
 const SWEEP_TICKS: usize = 5;
 
-/// A connection id: 8 bits of shard, 24 of generation, 32 of slot.
+/// A connection id: a bit of dialect, 7 of shard, 24 of generation, 32 of slot.
 fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
     ConnId(((shard as u64) << 56) | (u64::from(generation & 0x00FF_FFFF) << 32) | (slot as u64 & 0xFFFF_FFFF))
 }
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
-    ((id >> 56) as usize, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
+    ((id >> 56) as usize & 0x7F, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
 }
 
 /// The time of day, made to run forward: when the system's clock is set back, this one slows down until they agree, so

@@ -25,6 +25,8 @@ pub(super) struct RoomSlot {
     /// None: to be opened from its rows at the next input.
     room: Option<Room>,
     pub(super) audience: Audience,
+    /// Those who speak Socket.IO, if there ever was one.
+    pub(super) socket_io: Option<Box<Audience>>,
     is_idling: bool,
     /// Its last commit failed, and a timer will look at it again.
     has_failed: bool,
@@ -77,6 +79,8 @@ pub(super) struct Pending {
     /// What rooms were opened with the knowledge of.
     told: Vec<(usize, Spoken)>,
     farewells: Vec<Parting>,
+    /// Connections that go on as who they were: they have to try again.
+    pub(super) recovering: Vec<ConnId>,
     /// Partings of transactions that failed, until storage works again.
     retried: Vec<Parting>,
 }
@@ -99,6 +103,7 @@ impl Pending {
         self.domains.clear();
         self.told.clear();
         self.farewells.clear();
+        self.recovering.clear();
     }
 }
 
@@ -126,6 +131,9 @@ impl Shard {
             return self.shards.send(shard, Message::Room { room: id, input, kept });
         }
         self.pending.callers.extend(caller_of(&input));
+        if let RoomInput::Recover { from, .. } = &input {
+            self.pending.recovering.push(from.conn);
+        }
         self.pending.farewells.extend(parting_of(&id, &input, self.now));
         if let RoomInput::Model { run, event } = &input
             && event.is_terminal()
@@ -233,6 +241,7 @@ impl Shard {
             generation: self.next_generation,
             room: None,
             audience: Audience::default(),
+            socket_io: None,
             is_idling: true,
             has_failed: false,
             told: Vec::new(),
@@ -253,7 +262,8 @@ impl Shard {
             return Ok(());
         }
         let own = Source::Room(slot);
-        let seats = room_slot.audience.seats.iter().map(|seat| (seat.conn, seat.member.clone()));
+        let seats = room_slot.audiences().flat_map(|audience| &audience.seats);
+        let seats = seats.map(|seat| (seat.conn, seat.member.clone()));
         let mut members: HashMap<ConnId, Arc<Member>> = seats.collect();
         for held in self.gate.pending() {
             match held {
@@ -423,7 +433,8 @@ impl Shard {
         let Some(room) = self.rooms.get_mut(slot).filter(|room| room.generation == generation) else {
             return;
         };
-        let is_vacant = room.audience.seats.is_empty() && room.room.as_ref().is_none_or(Room::is_vacant);
+        let is_empty = room.audiences().all(|audience| audience.seats.is_empty());
+        let is_vacant = is_empty && room.room.as_ref().is_none_or(Room::is_vacant);
         room.is_idling = is_vacant;
         // A sync under way may still hold outputs for this slot.
         if is_vacant && !self.gate.is_syncing() {

@@ -245,6 +245,21 @@ pub(crate) fn count(frames: &[u8]) -> usize {
     boundaries(frames).skip(1).count()
 }
 
+/// The text of each of our frames; None for one that is no text.
+pub(crate) fn packets(frames: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let starts = boundaries(frames).zip(boundaries(frames).skip(1));
+    starts.map(|(start, end)| {
+        let frame = frames.get(start..end)?;
+        let [first, len, ..] = frame else { return None };
+        let header = match len {
+            127 => 10,
+            126 => 4,
+            _ => 2,
+        };
+        (first & 0x0F == TEXT).then(|| std::str::from_utf8(frame.get(header..)?).ok()).flatten()
+    })
+}
+
 /// Where the first of our frames that begins at or after `at` begins: where something else may be put in between.
 pub(crate) fn boundary_after(frames: &[u8], at: usize) -> usize {
     boundaries(frames).find(|start| *start >= at).unwrap_or(frames.len())

@@ -60,7 +60,10 @@ impl Shard {
             self.answer(caller, event);
         }
         self.pending.retried = pending.retried;
+        let recovering = pending.recovering;
         self.pending.retried.extend(pending.farewells);
+        // They were told that they are back, or wait to be told.
+        recovering.into_iter().for_each(|conn| self.let_go(conn));
     }
 
     /// Whoever waits for an answer hears now that it will not come, and not when storage works again.
@@ -96,6 +99,7 @@ impl Shard {
     /// Whether a connection has joined again since it left.
     fn is_back(&self, room: &RoomId, conn: ConnId, left_at: UnixMs) -> bool {
         let slot = self.room_slots.get(room).and_then(|slot| self.rooms.get(*slot));
-        slot.and_then(|slot| slot.audience.member(conn)).is_some_and(|member| member.since > left_at)
+        slot.and_then(|slot| slot.audience_of(conn)?.member(conn))
+            .is_some_and(|member| member.since > left_at)
     }
 }

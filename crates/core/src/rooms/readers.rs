@@ -1,0 +1,77 @@
+//! Those who read an answer without having asked for it: whoever comes back to it (`ai-resume`), and whoever ends it
+//! (`ai-cancel`).
+
+use super::conversation::{End, Run};
+use super::{Failure, Room, Turn};
+use crate::Caller;
+use crate::ai::model::FinishReason;
+use crate::limits::{ANSWER_KEPT_MS, READERS_MAX};
+use crate::protocol::error::{ClientError, ErrorCode};
+use crate::protocol::event::Event;
+use crate::store::conversations;
+
+const CANCELLED: End = End { reason: FinishReason::Cancelled, code: None };
+
+impl Room {
+    /// What a running answer has said after that chunk, and from here on whatever it says; or how the last one ended.
+    pub(super) fn resume_answer(
+        &mut self,
+        turn: &mut Turn<'_>,
+        from: &Caller,
+        after: Option<u32>,
+    ) -> Result<(), Failure> {
+        let conversation_id = self.id.clone();
+        let Some(run) = self.running() else { return self.tell_ended(turn, from) };
+        run.read_by(from)?;
+        let first = after.map_or(0, |index| index.saturating_add(1));
+        for index in first..run.next_index() {
+            let event = Event::AiStreamChunk {
+                chunk: run.chunk(index).into(),
+                index,
+                conversation_id: conversation_id.clone(),
+                room_id: run.room.clone(),
+                timestamp: turn.cx.now,
+            };
+            turn.reply(from, event);
+        }
+        Ok(conversations::note_readers(turn.sql, run.row, &run.asked())?)
+    }
+
+    /// Ends a running answer with what it has said. One that has ended by itself meanwhile has: that is told too.
+    pub(super) fn cancel_answer(&mut self, turn: &mut Turn<'_>, from: &Caller) -> Result<(), Failure> {
+        self.flush_chunk(turn);
+        let Some(run) = self.running() else { return self.tell_ended(turn, from) };
+        if !run.is_heard_by(from.conn) {
+            run.read_by(from)?;
+        }
+        let id = run.id;
+        turn.out.push(crate::Output::CancelModel { run: id });
+        Ok(self.end(turn, CANCELLED)?)
+    }
+
+    fn tell_ended(&self, turn: &mut Turn<'_>, from: &Caller) -> Result<(), Failure> {
+        let stored = self.stored.as_ref();
+        let answer = stored.map_or(Ok(None), |stored| conversations::last_answer(turn.sql, stored.row))?;
+        let since = turn.cx.now.plus(-ANSWER_KEPT_MS);
+        match answer.filter(|complete| complete.answer.timestamp >= since) {
+            Some(complete) => turn.reply(from, Event::AiStreamComplete(Box::new(complete))),
+            None => {
+                let why = format!("no answer is being written in {}, and none has ended in the last ten minutes", self.id);
+                return Err(ClientError::new(ErrorCode::NotFound, why).into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// From here on it hears what is said, once, under the name of this request.
+    fn read_by(&mut self, from: &Caller) -> Result<(), ClientError> {
+        self.readers.retain(|reader| reader.conn != from.conn);
+        if self.readers.len() >= READERS_MAX {
+            return Err(ClientError::rate_limited("readers of this answer", 1_000));
+        }
+        self.readers.push(from.clone());
+        Ok(())
+    }
+}

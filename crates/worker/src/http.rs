@@ -90,6 +90,7 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
             let form = match StreamAs::accepted(accept(&request).iter().map(String::as_str)) {
                 StreamAs::PlainText => crate::room::TEXT,
                 StreamAs::ServerSentEvents => crate::room::EVENTS,
+                StreamAs::UiMessages => crate::room::UI_MESSAGES,
             };
             question(&mut request, &env, &settings, form).await
         }
@@ -196,7 +197,9 @@ async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted:
         Err(error) => return Ok(Err(error)),
     };
     let (conversation, wanted) = match body::ask(&text, is_streamed) {
-        Ok(question) if question.is_use_chat && is_streamed => (question.conversation, crate::room::UI_MESSAGES),
+        Ok(question) if question.is_use_chat && is_streamed => {
+            (question.conversation, crate::room::UI_MESSAGES)
+        }
         Ok(question) => (question.conversation, wanted),
         Err(error) => return Ok(Err(error)),
     };

@@ -420,6 +420,7 @@ impl Chat {
             }
             RoomInput::Silence { run } => self.say(Place::Room(room), Word::Silence { run }, None),
             RoomInput::Command { .. }
+            | RoomInput::Recover { .. }
             | RoomInput::Ask { .. }
             | RoomInput::Model { .. }
             | RoomInput::Disconnected { .. }

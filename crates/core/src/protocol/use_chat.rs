@@ -161,13 +161,20 @@ mod tests {
             {"id":"m","role":"user","parts":[{"type":"text","text":"sec"},{"type":"file","url":"x"},{"type":"text","text":"ond"}]}]"#;
         assert_eq!(asked(parts).as_deref(), Ok("second"));
         assert_eq!(asked(r#"[{"role":"user","content":"plain"}]"#).as_deref(), Ok("plain"));
-        assert_eq!(asked(r#"[{"role":"user","content":[{"type":"text","text":"list"}]}]"#).as_deref(), Ok("list"));
-        assert_eq!(asked(r#"[{"role":"user","parts":[]},{"role":"assistant","parts":[]}]"#).as_deref(), Ok(""));
+        assert_eq!(
+            asked(r#"[{"role":"user","content":[{"type":"text","text":"list"}]}]"#).as_deref(),
+            Ok("list")
+        );
+        assert_eq!(
+            asked(r#"[{"role":"user","parts":[]},{"role":"assistant","parts":[]}]"#).as_deref(),
+            Ok("")
+        );
     }
 
     #[test]
     fn what_is_no_list_with_a_users_message_is_refused_by_name() {
-        for messages in ["[]", "{}", "7", "[7]", r#"[{"parts":[]}]"#, r#"[{"role":"assistant","parts":[]}]"#] {
+        for messages in ["[]", "{}", "7", "[7]", r#"[{"parts":[]}]"#, r#"[{"role":"assistant","parts":[]}]"#]
+        {
             let error = asked(messages).unwrap_err();
             assert!(error.message.contains("messages"), "{messages}: {}", error.message);
         }

@@ -224,7 +224,8 @@ impl Run {
 
     /// What those who listen are waiting for.
     fn answers(&self, complete: &AiStreamComplete) -> Vec<(Caller, Event)> {
-        let streamed = |reader: &Caller| (reader.clone(), Event::AiStreamComplete(Box::new(complete.clone())));
+        let streamed =
+            |reader: &Caller| (reader.clone(), Event::AiStreamComplete(Box::new(complete.clone())));
         let mut answers: Vec<(Caller, Event)> = self.readers.iter().map(streamed).collect();
         if !self.streamed {
             let message = complete.full_response.clone();
@@ -453,7 +454,8 @@ impl Room {
     pub(super) fn flush_chunk(&mut self, turn: &mut Turn<'_>) {
         let conversation_id = self.id.clone();
         let Some(run) = self.running() else { return };
-        let Some(chunk) = run.text.get(run.told()..).filter(|chunk| !chunk.is_empty() && run.is_told()) else {
+        let Some(chunk) = run.text.get(run.told()..).filter(|chunk| !chunk.is_empty() && run.is_told())
+        else {
             return;
         };
         let event = Event::AiStreamChunk {

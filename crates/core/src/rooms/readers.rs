@@ -56,7 +56,10 @@ impl Room {
         match answer.filter(|complete| complete.answer.timestamp >= since) {
             Some(complete) => turn.reply(from, Event::AiStreamComplete(Box::new(complete))),
             None => {
-                let why = format!("no answer is being written in {}, and none has ended in the last ten minutes", self.id);
+                let why = format!(
+                    "no answer is being written in {}, and none has ended in the last ten minutes",
+                    self.id
+                );
                 return Err(ClientError::new(ErrorCode::NotFound, why).into());
             }
         }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Sql, SqlError, Value, first};
-use crate::access::rate;
 use crate::Caller;
+use crate::access::rate;
 use crate::ai::model::{FinishReason, Provider, Speaker, Turn, Usage};
 use crate::ids::{ConnId, RoomId, SocketId};
 use crate::protocol::event::{AiStreamComplete, Answer};

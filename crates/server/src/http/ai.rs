@@ -52,7 +52,10 @@ pub(super) async fn stream(
 }
 
 /// For a `useChat` that comes back: the answer that is being written, from its beginning.
-pub(super) async fn resume(State(app): State<App>, Path(conversation): Path<String>) -> Result<Response, Refused> {
+pub(super) async fn resume(
+    State(app): State<App>,
+    Path(conversation): Path<String>,
+) -> Result<Response, Refused> {
     let conversation =
         RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
     let shard = app.shards.of(conversation.as_str());

@@ -8,7 +8,8 @@ use super::fields::{Field, Fields, list, object};
 use super::use_chat;
 use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, UserId, VisitorId};
 use crate::limits::{
-    HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX,
+    FRAME_BYTES_MAX, HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, REPLY_TO_CHARS_MAX,
+    URL_CHARS_MAX,
 };
 
 /// One event of a client, by who handles it.
@@ -417,6 +418,10 @@ pub mod body {
             if let (Field::Missing, Some(chat)) = (&fields.conversation_id, chat) {
                 fields.conversation_id = Field::Text(chat.as_str().to_owned().into());
             }
+        }
+        if messages.is_none() && json.len() > FRAME_BYTES_MAX {
+            let why = format!("the body must have {FRAME_BYTES_MAX} bytes at most");
+            return Err(ClientError::new(ErrorCode::TooLarge, why));
         }
         let (conversation, ask) = Ask::parse(fields, streamed)?;
         Ok(Question { conversation, ask, is_use_chat: messages.is_some() })

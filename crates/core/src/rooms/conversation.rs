@@ -322,16 +322,15 @@ impl Room {
         spoken: &[Spoken],
         sql: &mut dyn Sql,
         now: UnixMs,
-    ) -> Result<Vec<(Spoken, Output)>, SqlError> {
+    ) -> Result<Vec<(Spoken, Vec<Output>)>, SqlError> {
         let replies = |run: Run| {
             let answers = run.answers(&run.complete(self.id.clone(), INTERRUPTED, now));
             let spoken = Spoken { run: run.id, text: run.text.into() };
-            let reply = move |(to, event): (Caller, Event)| {
-                (spoken.clone(), Output::Reply { to: to.conn, reply_to: to.reply_to, event })
-            };
-            answers.into_iter().map(reply)
+            let reply =
+                |(to, event): (Caller, Event)| Output::Reply { to: to.conn, reply_to: to.reply_to, event };
+            (spoken, answers.into_iter().map(reply).collect())
         };
-        Ok(self.unfinished(sql, spoken)?.into_iter().flat_map(replies).collect())
+        Ok(self.unfinished(sql, spoken)?.into_iter().map(replies).collect())
     }
 
     /// What the answers of this room have said, of those that may not be stored.

@@ -56,11 +56,12 @@ impl Host {
     fn tell_owed(&mut self, id: &RoomId, spoken: &[Spoken]) {
         let opened = Room::open(id.clone(), [], &mut self.store);
         let owed = opened.and_then(|room| room.owed(spoken, &mut self.store, self.now)).unwrap_or_default();
-        for (spoken, output) in owed {
+        for (spoken, outputs) in owed {
             let told = &mut self.rooms.entry(id.clone()).or_default().told;
             if told.iter().all(|told| told.run != spoken.run) {
                 told.push(spoken);
-                self.gate.open.push(Held { source: Source::Host, output });
+                let said = outputs.into_iter().map(|output| Held { source: Source::Host, output });
+                self.gate.open.extend(said);
             }
         }
     }

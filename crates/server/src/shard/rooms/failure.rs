@@ -73,10 +73,11 @@ impl Shard {
         let opened = Room::open(room.id.clone(), [], &mut self.store);
         // Where not even reading works they have to wait.
         let owed = opened.and_then(|opened| opened.owed(spoken, &mut self.store, now)).unwrap_or_default();
-        for (spoken, output) in owed {
+        for (spoken, outputs) in owed {
             if room.told.iter().all(|told| told.run != spoken.run) {
                 room.told.push(spoken);
-                self.gate.open.push(Held::Said { source: Source::Host, output });
+                let said = outputs.into_iter().map(|output| Held::Said { source: Source::Host, output });
+                self.gate.open.extend(said);
             }
         }
     }

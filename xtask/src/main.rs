@@ -89,10 +89,7 @@ fn whole(work: &mut Work) {
     }
     work.step("npm packages", npm(&NPM_INSTALL, "."));
     work.step("types of the pages", npm(&["run", "--silent", "types"], "."));
-    work.step(
-        "npm packages of the conformance suite",
-        npm(&NPM_INSTALL, "conformance"),
-    );
+    work.step("npm packages of the conformance suite", npm(&NPM_INSTALL, "conformance"));
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
     work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
     cloudflare(work);

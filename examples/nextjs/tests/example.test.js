@@ -105,7 +105,8 @@ async function picture(page, name) {
 scenario("a visitor asks, the agent sees the answer being written, takes over and replies; afterwards the AI answers again", async ({ open }) => {
   const agent = await open("/agent");
   const visitor = await open("/");
-  const row = agent.getByRole("button", { name: /Chrome/ });
+  // The newest is the first.
+  const row = agent.getByRole("button", { name: /Chrome/ }).first();
   await row.click();
   await say(visitor, "Your message", QUESTION);
   await hears(visitor, QUESTION);
@@ -144,7 +145,7 @@ scenario("a takeover in mid-answer silences the AI for both", async ({ open }) =
   await visitor.getByText("You are talking to a person.").waitFor();
   await say(agent, "Your reply", "A person now.");
   await hears(visitor, "A person now.");
-  for (const page of [visitor, agent]) assert.equal(await page.getByText(ANSWER).count(), 0);
+  for (const page of [visitor, agent]) assert.equal(await page.getByRole("log").getByText(ANSWER).count(), 0);
 });
 
 scenario("after a reload the conversation is there; a visitor who goes is seen to go", async ({ open }) => {
@@ -176,7 +177,9 @@ scenario("useChat streams an answer from /ai/stream, and the next question knows
   await hears(page, ANSWER);
   assert.ok((await page.evaluate(() => globalThis.lengths.size)) > 5, "in pieces");
   await say(page, "Your question", "And who can take over?");
-  await page.locator(".ai").nth(1).getByText(/person|agent/i).waitFor();
+  await page.getByRole("button", { name: "Stop" }).waitFor();
+  await page.getByRole("button", { name: "Stop" }).waitFor({ state: "hidden" });
+  assert.equal(await page.locator(".ai").count(), 2);
   await picture(page, "assistant");
   assert.deepEqual(bodies.map(({ message }) => message), [QUESTION, "And who can take over?"]);
   assert.equal(new Set(bodies.map(({ conversationId }) => conversationId)).size, 1);
@@ -186,7 +189,7 @@ scenario("on the smallest phone nothing is cut off, and the keyboard suffices", 
   const page = await open("/", SMALLEST_PHONE);
   for (const path of ["/", "/assistant", "/agent"]) {
     await page.goto(`${site}${path}`);
-    const { scrollWidth, clientWidth } = await page.evaluate(() => document.documentElement);
+    const { scrollWidth, clientWidth } = await page.evaluate(() => ({ scrollWidth: document.documentElement.scrollWidth, clientWidth: document.documentElement.clientWidth }));
     assert.ok(scrollWidth <= clientWidth, `${path}: ${scrollWidth} > ${clientWidth}`);
   }
   await page.goto(site);

@@ -12,7 +12,8 @@ function npm(folder, ...args) {
 }
 
 if (!existsSync(at("../node_modules"))) {
-  for (const client of ["../../../clients/js", "../../../clients/react"]) npm(client, "ci", ...QUIET);
+  // This folder's own setting is not theirs: npm hands it down.
+  for (const client of ["../../../clients/js", "../../../clients/react"]) npm(client, "ci", "--install-links=false", ...QUIET);
   npm("../../../clients/react", "run", "--silent", "build");
   npm("..", "ci", ...QUIET);
 }

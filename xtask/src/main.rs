@@ -93,17 +93,17 @@ fn whole(work: &mut Work) {
     if let Err(why) = tools::node() {
         return work.fail("Node", &why);
     }
-    work.step("npm packages", npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "."));
+    work.step("npm packages", npm(&NPM_INSTALL, "."));
     work.step("types of the pages", npm(&["run", "--silent", "types"], "."));
-    work.step(
-        "npm packages of the conformance suite",
-        npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "conformance"),
-    );
+    work.step("npm packages of the conformance suite", npm(&NPM_INSTALL, "conformance"));
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
     work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
     cloudflare(work);
     let chromium = tools::chromium();
     client(work, chromium.as_deref().ok());
+    react(work);
+    drop_in_files(work);
+    example(work, chromium.as_deref().ok());
     match chromium {
         Ok(chromium) => {
             for host in ["native", "cloudflare"] {
@@ -130,11 +130,12 @@ fn released(name: &str, args: &[&str]) -> Command {
     command
 }
 
+const NPM_INSTALL: [&str; 4] = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
+
 /// The package for npm: its own tests, then through cut connections on both hosts.
 fn client(work: &mut Work, chromium: Option<&Path>) {
     let folder = "clients/js";
-    let install = ["ci", "--no-audit", "--no-fund", "--loglevel=error"];
-    work.step("npm packages of the client", npm(&install, folder));
+    work.step("npm packages of the client", npm(&NPM_INSTALL, folder));
     match chromium {
         Some(chromium) => {
             let mut test = npm(&["test", "--silent"], folder);
@@ -146,6 +147,41 @@ fn client(work: &mut Work, chromium: Option<&Path>) {
     let mut hosts = npm(&["run", "--silent", "test:hosts"], folder);
     hosts.env("HOST_UNDER_TEST", "cloudflare");
     work.step("@weeziq/client: Cloudflare", hosts);
+}
+
+/// The hooks, with React 19 and 18; what speaks to a host again on the other one.
+fn react(work: &mut Work) {
+    let folder = "clients/react";
+    work.step("npm packages of the hooks", npm(&NPM_INSTALL, folder));
+    work.step("@weeziq/react: native", npm(&["test", "--silent"], folder));
+    let mut hosts = npm(&["run", "--silent", "test:hosts"], folder);
+    hosts.env("HOST_UNDER_TEST", "cloudflare");
+    work.step("@weeziq/react: Cloudflare", hosts);
+}
+
+/// What existing applications copy, over both of its transports.
+fn drop_in_files(work: &mut Work) {
+    let folder = "clients/nextjs";
+    work.step("npm packages of the drop-in files", npm(&NPM_INSTALL, folder));
+    work.step("drop-in files: native", npm(&["test", "--silent"], folder));
+    let mut hosts = npm(&["run", "--silent", "test:hosts"], folder);
+    hosts.env("HOST_UNDER_TEST", "cloudflare");
+    work.step("drop-in files: Cloudflare", hosts);
+}
+
+/// The application, built once and shown by either host. It takes the clients as they were built above.
+fn example(work: &mut Work, chromium: Option<&Path>) {
+    let folder = "examples/nextjs";
+    work.step("npm packages of the example", npm(&NPM_INSTALL, folder));
+    work.step("the example builds", npm(&["run", "--silent", "build"], folder));
+    let Some(chromium) = chromium else {
+        return work.skip("the example in a browser", "it needs Chromium");
+    };
+    for host in ["native", "cloudflare"] {
+        let mut test = npm(&["test", "--silent"], folder);
+        test.env("CHROMIUM", chromium).env("HOST_UNDER_TEST", host);
+        work.step(&format!("the example in Chromium: {host}"), test);
+    }
 }
 
 /// The same suite over the Worker, as the pinned wrangler runs it.

@@ -129,6 +129,7 @@ export class SocketClient<Socket> {
   }
 
   on(event: string, callback: Callback) {
+    if (isOnServer()) return;
     this.#live();
     const callbacks = this.#listeners.get(event) ?? new Set();
     this.#listeners.set(event, callbacks.add(callback));
@@ -193,7 +194,7 @@ export class SocketClient<Socket> {
 
   /** The connection, made by the first call. None on a server, or after `disconnect`. */
   #live(): Weeziq | undefined {
-    if (this.#client || this.#isClosed || typeof window === "undefined") return this.#client;
+    if (this.#client || this.#isClosed || isOnServer()) return this.#client;
     const open = (url: string) => {
       const { wire, socket } = this.#open(url);
       this.#socket = socket;
@@ -211,7 +212,7 @@ export class SocketClient<Socket> {
       const isTold = Object.values<string>(LOGGED).includes(frame.type) && this.#rooms.has(frame.roomId);
       if (!isTold) this.#emit(frame.type, frame);
     });
-    client.on("error", (error) => this.#emit("error", error) || console.error(error));
+    client.on("error", (error) => this.#fail(error));
     client.on("status", ({ state, attempt }) => {
       if (state === "waiting") this.#attempts = attempt ?? 0;
       if (state !== "open") return;
@@ -237,7 +238,7 @@ export class SocketClient<Socket> {
     const stops = (Object.keys(LOGGED) as (keyof typeof LOGGED)[]).map((event) =>
       room.on(event, (data) => this.#emit(LOGGED[event], { ...data, type: LOGGED[event] })),
     );
-    stops.push(room.on("error", (error) => this.#emit("error", error) || console.error(error)));
+    stops.push(room.on("error", (error) => this.#fail(error)), room.on("failed", ({ error }) => this.#fail(error)));
     this.#rooms.set(roomId, { userId, userName, room, stops });
     return room;
   }
@@ -262,18 +263,26 @@ export class SocketClient<Socket> {
       if (error?.code === "closed") return;
       if (/^(rate_limited|unavailable)$/.test(error?.code ?? "")) return void setTimeout(() => this.#post(client, frame), error?.retryAfterMs ?? RETRY_MS);
       this.#unstored.delete(frame);
-      if (error) this.#emit("error", error);
+      if (error) this.#fail(error);
     };
     client.ask(frame, settle, { again: () => frame, ms: DAY_MS });
   }
 
   #ask(frame: Frame) {
+    const client = this.#live();
+    if (!client) return;
     this.#asked.set(JSON.stringify(frame), frame);
-    this.#live()?.send(frame);
+    client.send(frame);
   }
 
   #tell(frame: Frame) {
-    if (!this.#live()?.send(frame)) this.#unsent.push(frame);
+    const client = this.#live();
+    if (client && !client.send(frame)) this.#unsent.push(frame);
+  }
+
+  #fail(error: unknown) {
+    // As with every event: who wants to know listens.
+    if (!this.#emit("error", error)) console.error(error);
   }
 
   #emit(event: string, data: unknown) {
@@ -295,6 +304,9 @@ export function webSocketUrl(address: string): string {
   const { protocol, host } = new URL(address.includes("://") ? address : `http://${address}`);
   return `${protocol.replace("http", "ws")}//${host}/ws`;
 }
+
+/** Where Next.js renders, one process serves everybody: nothing is connected there and nothing is kept. */
+const isOnServer = () => typeof window === "undefined";
 
 /** Not `crypto.randomUUID`, which a page has over HTTPS alone. */
 const uniqueId = () => crypto.getRandomValues(new Uint32Array(4)).join("-");

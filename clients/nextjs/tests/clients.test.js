@@ -158,6 +158,17 @@ for (const [transport, Server, variables] of [
     assert.deepEqual(server.log.map(({ message }) => message), ["one"]);
   });
 
+  over("a message that the server will not have is an error event with a code", async (_s, server, client) => {
+    const errors = seen();
+    client.on("error", (error) => errors.add(error));
+    server.answers["send-message"] = (_frame, reply) => reply({ type: "error", code: "too_large", message: "16 KiB" });
+    client.joinRoom("room", "ann", "Ann");
+    for (const room of ["room", "elsewhere"]) {
+      client.sendMessage(room, "x", "ann", "Ann", "user");
+      assert.equal((await errors.next()).code, "too_large");
+    }
+  });
+
   over("a callback that throws harms no other", async (s, server, client) => {
     s.after(silence());
     const users = seen();

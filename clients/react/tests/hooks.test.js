@@ -220,6 +220,24 @@ scenario("over a lost connection what is shown stays, and what was missed is add
   assert.deepEqual(texts(view.now.room), ["before", "missed", "mine"]);
 });
 
+scenario("after more was missed than is replayed, what was deleted meanwhile is gone too", async (s) => {
+  const MISSED = 1_100;
+  const server = await s.serve();
+  const [, deleted] = [server.say("kept"), server.say("deleted")];
+  server.answers["fetch-history"] = ({ afterSeq = 0, beforeSeq = Infinity, limit }, reply) => {
+    const all = server.log.filter(({ type, id, seq }) => type === "new-message" && id !== deleted.id && seq > afterSeq && seq < beforeSeq);
+    const messages = beforeSeq === Infinity ? all.slice(0, limit) : all.slice(-limit);
+    reply({ type: "message-history", roomId: "room", messages, hasMore: all.length > limit });
+  };
+  const view = mount(s, server.url, inRoom);
+  await view.values.next((state) => texts(state).length === 2);
+  server.cut();
+  server.log.push({ type: "message-deleted", roomId: "room", seq: 3, id: deleted.id });
+  for (let n = 4; n < 4 + MISSED; n += 1) server.log.push({ type: "new-message", roomId: "room", seq: n, id: `m${n}`, message: `${n}` });
+  const state = await view.values.next(({ messages }) => messages.length === 1 + MISSED);
+  assert.deepEqual([texts(state)[0], texts(state)[1], texts(state).at(-1)], ["kept", "4", `${3 + MISSED}`]);
+});
+
 scenario("a room that refuses says why, with a code, and so does a message that nobody will have", async (s) => {
   const server = await s.serve({ "join-room": ({ roomId }, reply) => roomId === "closed" && reply({ type: "error", code: "forbidden", message: "members only" }) });
   const stage = openStage(s, server.url);

@@ -15,9 +15,9 @@ const COLUMNS = {
   "KV": (bill) => bill.kvReads + bill.kvWrites,
   "R2": (bill) => bill.r2Reads + bill.r2Writes,
 };
-/** An alarm that happens to ring meanwhile reads some; a thousand of them cost what one that is written does. */
+/** Alarms and wakings that fall into a deed read some; a thousand that are read cost what one does that is written. */
 const READS = "rows read";
-const mostRead = (documented) => 2 * documented + 10;
+const mostRead = (documented) => 2 * documented + 100;
 const PRICE = "$ per 1,000";
 
 /** @param {[string, import("./bill.js").Bill][]} bills @returns {string} */

@@ -25,6 +25,6 @@ test("a bill over its budget is told, column by column", () => {
   const budget = { "Worker requests": 1, "object requests": 1.05, "rows written": 3, "rows read": 7, "KV": 0, "R2": 0 };
   assert.deepEqual(excesses(bill, budget), []);
   assert.deepEqual(excesses({ ...bill, written: 3.5, kvReads: 1, read: 12 }, budget), ["3.5 rows written, documented are 3", "1 KV, documented are 0"]);
-  assert.deepEqual(excesses({ ...bill, read: 70 }, budget), ["70 rows read, documented are 7"]);
+  assert.deepEqual(excesses({ ...bill, read: 700 }, budget), ["700 rows read, documented are 7"]);
   assert.deepEqual(excesses(bill, {}).length, 6, "what is not documented is no budget");
 });

@@ -62,8 +62,9 @@ weeziq-bench: what a delivery costs the server, how late it is, and whether each
   all:          --rounds N --only NAME,NAME --seconds N --peers --peers-dir DIR --data-root DIR
   both:         --json FILE --docs FILE --plot FILE
 
-Only servers on 127.0.0.1 are accepted. --pid is the server's, and gives CPU and memory. Exit code: 0 all delivered
-exactly once, 1 delivery errors, 2 wrong usage, 3 the server failed, 4 this machine failed.";
+Only servers on 127.0.0.1 are accepted; {room} in the URL stands for the name of each connection's room. --pid is the
+server's, and gives CPU and memory. Exit code: 0 all delivered exactly once, 1 delivery errors, 2 wrong usage, 3 the
+server failed, 4 this machine failed.";
 
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Command> {
     let mut arguments = arguments.peekable();
@@ -145,6 +146,7 @@ mod tests {
     use super::*;
     use crate::failure::Failure;
     use crate::scenario::Load;
+    use crate::swarm::ROOM;
     use crate::traffic::TalkPace;
 
     fn parsed(line: &str) -> Result<Command> {
@@ -181,6 +183,8 @@ mod tests {
             assert!(matches!(target(url, Dialect::Plain), Err(Failure::Usage(_))), "{url} was accepted");
         }
         assert_eq!(target("ws://127.0.0.1:80", Dialect::Plain).unwrap().path, "/");
+        let direct = target("ws://127.0.0.1:80/ws?roomId={room}", Dialect::Plain).unwrap();
+        assert_eq!(direct.path, format!("/ws?roomId={ROOM}"));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use crate::clock::Clock;
-use crate::dialect::Dialect;
 use crate::inbox::Inbox;
 use crate::limits::{
     FRAME_BYTES_MAX, HANDSHAKE_BYTES_MAX, KIND_PREFIX_BYTES, OUTGOING_BYTES_MAX, READ_BYTES,
 };
+use crate::swarm::{ROOM, Target};
 use crate::wire::{Kind, Member};
 use crate::ws::{self, Header, Opcode};
 
@@ -29,8 +29,7 @@ pub(crate) struct Context<'a> {
     pub(crate) inbox: &'a mut Inbox,
     pub(crate) buffer: &'a mut Vec<u8>,
     pub(crate) masks: &'a mut Masks,
-    pub(crate) handshake: &'a [u8],
-    pub(crate) dialect: Dialect,
+    pub(crate) target: &'a Target,
     pub(crate) clock: Clock,
 }
 
@@ -93,7 +92,8 @@ impl Connection {
         };
         self.socket.set_nodelay(true).map_err(|error| error.to_string())?;
         self.stage = Stage::Upgrading;
-        self.write(cx.handshake)
+        let path = cx.target.path.replace(ROOM, &cx.inbox.room_name_of(self.member));
+        self.write(&ws::handshake_request(&path, cx.target.port))
     }
 
     /// Reads until the socket is dry. A read that does not fill the buffer says so without another system call, unless
@@ -165,7 +165,7 @@ impl Connection {
                 None => return Ok(rest),
             }
             self.stage = Stage::Joining;
-            if cx.dialect.client_speaks_first() {
+            if cx.target.dialect.client_speaks_first() {
                 self.ask_to_join(cx)?;
             }
         }
@@ -228,8 +228,8 @@ impl Connection {
     }
 
     fn event(&mut self, payload: &[u8], now_ns: u64, cx: &mut Context<'_>) -> Result<(), String> {
-        let kind = cx.dialect.kind(payload);
-        if let Some(reply) = cx.dialect.reply_to(kind) {
+        let kind = cx.target.dialect.kind(payload);
+        if let Some(reply) = cx.target.dialect.reply_to(kind) {
             return self.send(Opcode::Text, reply, cx);
         }
         if kind == Some(Kind::Connected) {

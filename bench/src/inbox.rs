@@ -66,6 +66,10 @@ impl Inbox {
         self.ledger.room_of(member)
     }
 
+    pub(crate) fn room_name_of(&self, member: Member) -> String {
+        wire::room_name(self.run, self.room_of(member))
+    }
+
     pub(crate) fn sent(&mut self, sender: Member, intended_ns: u64) -> Entry {
         if let Some(sender) = self.senders.get_mut(sender.0 as usize) {
             sender.awaiting_ack.push_back(intended_ns);

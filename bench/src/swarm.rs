@@ -12,15 +12,17 @@ use crate::failure::{Failure, Result};
 use crate::inbox::Inbox;
 use crate::limits::{DRAIN_MAX, JOIN_MAX, QUIET, QUIET_MAX, SILENCE_MAX};
 use crate::wire::{self, Mark, Member, RunId};
-use crate::ws;
 
 /// A WebSocket on this machine; there is no way to name another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) port: u16,
+    /// [`ROOM`] in it stands for the name of each member's own.
     pub(crate) path: String,
     pub(crate) dialect: Dialect,
 }
+
+pub(crate) const ROOM: &str = "{room}";
 
 pub(crate) struct Swarm {
     poll: Poll,
@@ -35,7 +37,6 @@ pub(crate) struct Swarm {
     inbox: Inbox,
     buffer: Vec<u8>,
     masks: Masks,
-    handshake: Vec<u8>,
     event: Vec<u8>,
 }
 
@@ -55,7 +56,6 @@ impl Swarm {
             inbox: Inbox::new(run, rooms, members_per_room),
             buffer: Vec::new(),
             masks: Masks::new(u64::from(run.0) << 32 | 0x9e37_79b9),
-            handshake: ws::handshake_request(&target.path, target.port),
             target: target.clone(),
             event: Vec::new(),
         })
@@ -121,8 +121,8 @@ impl Swarm {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             result => result?,
         }
-        let Self { events, connections, inbox, buffer, masks, handshake, clock, pacer, target, .. } = self;
-        let mut cx = Context { inbox, buffer, masks, handshake, dialect: target.dialect, clock: *clock };
+        let Self { events, connections, inbox, buffer, masks, clock, pacer, target, .. } = self;
+        let mut cx = Context { inbox, buffer, masks, target, clock: *clock };
         for event in events.iter() {
             if event.token() == PACER {
                 pacer.acknowledge();
@@ -154,8 +154,8 @@ impl Swarm {
 
     /// Sends any event as it stands.
     pub(crate) fn say(&mut self, member: Member, event: &[u8]) {
-        let Self { connections, inbox, buffer, masks, handshake, clock, target, .. } = self;
-        let mut cx = Context { inbox, buffer, masks, handshake, dialect: target.dialect, clock: *clock };
+        let Self { connections, inbox, buffer, masks, clock, target, .. } = self;
+        let mut cx = Context { inbox, buffer, masks, target, clock: *clock };
         if let Some(connection) = connections.get_mut(member.0 as usize) {
             connection.send_text(event, &mut cx);
         }

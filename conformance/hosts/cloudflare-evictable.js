@@ -9,11 +9,13 @@ import { createRequire } from "node:module";
 import { parseArgs } from "node:util";
 
 const string = { type: /** @type {const} */ ("string") };
-const { values: options } = parseArgs({ options: { wrangler: string, config: string, "persist-to": string, "env-file": string, var: { ...string, multiple: true, default: [] } } });
+const { values: options } = parseArgs({ options: { wrangler: string, config: string, "persist-to": string, "env-file": string, entry: string, var: { ...string, multiple: true, default: [] } } });
 const { unstable_startWorker: startWorker } = createRequire(import.meta.url)(options.wrangler);
 
 const worker = await startWorker({
   config: options.config,
+  // Another script than the configuration's.
+  entrypoint: options.entry,
   envFiles: [options["env-file"]],
   bindings: Object.fromEntries(options.var.map(binding)),
   dev: { remote: false, server: { hostname: "127.0.0.1", port: 0 }, inspector: false, watch: false, persist: options["persist-to"] },

@@ -16,10 +16,13 @@ const READY_MS_MAX = 60_000;
 const EXIT_MS_MAX = 20_000;
 /** The runtime itself gives up after 30 s on an object that is still busy. */
 const EVICT_MS_MAX = 40_000;
+/** The counts come once nothing is under way: an answer of a model may be. */
+const COSTS_MS_MAX = 40_000;
 
 const NODE_MAJOR_MIN = 22;
 
 const EVICTABLE = fileURLToPath(new URL("cloudflare-evictable.js", import.meta.url));
+const METERED = fileURLToPath(new URL("cloudflare-metered.js", import.meta.url));
 /** An object is named as what it serves. */
 const BINDINGS = { room: "CHAT_ROOM", domain: "VISITOR_TRACKER" };
 
@@ -29,7 +32,7 @@ export function create() {
 }
 
 class CloudflareHost {
-  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, socketIo: false, eviction: true, files: true, panics: true };
+  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, socketIo: false, eviction: true, files: true, panics: true, costs: true };
   baseUrl = "";
   wsUrl = "";
   /** @type {string | null} */
@@ -37,22 +40,21 @@ class CloudflareHost {
   /** Everything of this host: storage, and what wrangler writes into its user's home. @type {string | null} */
   #dir = null;
   #env = {};
-  #evictable = false;
-  #panics = false;
+  /** @type {import("./index.js").StartOptions} */
+  #options = {};
   #log = "";
   /** @type {import("node:child_process").ChildProcess | null} */
   #child = null;
   /** @type {Promise<import("./child.js").Exit> | null} */
   #exited = null;
 
-  async start(env = {}, { evictable = false, panics = false } = {}) {
+  async start(env = {}, options = {}) {
     await this.dispose();
     this.#dir = await mkdtemp(join(tmpdir(), "weeziq-conformance-"));
     this.dataDir = join(this.#dir, "state");
     await mkdir(join(this.#dir, "tmp"));
     await writeFile(noSecrets(this.#dir), "");
-    this.#evictable = evictable;
-    this.#panics = panics;
+    this.#options = options;
     await this.restart(env);
   }
 
@@ -60,8 +62,7 @@ class CloudflareHost {
     if (this.#child) throw new Error("restart: the host still runs; stop or kill it first");
     this.#env = env;
     const from = this.#log.length;
-    const options = { evictable: this.#evictable, panics: this.#panics };
-    this.#child = spawnWorker(this.#dir, this.dataDir, env, options, (text) => (this.#log += text));
+    this.#child = spawnWorker(this.#dir, this.dataDir, env, this.#options, (text) => (this.#log += text));
     this.#exited = exitOf(this.#child);
     // An exit is looked at only where someone waits for it; unwatched it must not become an unhandled rejection.
     this.#exited.catch(() => {});
@@ -117,6 +118,12 @@ class CloudflareHost {
     await this.#ask({});
   }
 
+  async costs() {
+    const reply = await fetch(`${this.baseUrl}/costs`, { signal: AbortSignal.timeout(COSTS_MS_MAX) });
+    if (!reply.ok) throw new Error("costs: the host was not started with {metered: true}");
+    return reply.json();
+  }
+
   /** @param {{binding?: string, name?: string}} eviction */
   async #ask(eviction) {
     const child = this.#child;
@@ -128,7 +135,7 @@ class CloudflareHost {
   }
 }
 
-function spawnWorker(dir, dataDir, env, { evictable, panics }, onOutput) {
+function spawnWorker(dir, dataDir, env, { evictable = false, panics = false, metered = false }, onOutput) {
   // What is configured for production is not what a suite means that says nothing of it.
   const { PORT = "0", ...vars } = { NODE_ENV: "", ...env };
   const settings = Object.entries(vars).filter(([, value]) => value !== undefined);
@@ -141,8 +148,9 @@ function spawnWorker(dir, dataDir, env, { evictable, panics }, onOutput) {
     ...settings.map(([name, value]) => `--var=${name}:${value}`),
   ];
   const dev = ["dev", "--local", "--ip=127.0.0.1", `--port=${PORT}`, "--inspector-port=0", "--show-interactive-dev-session=false"];
-  if (panics) dev.splice(1, 0, panickingBuild());
-  const script = evictable ? [EVICTABLE, `--wrangler=${wranglerPath()}`] : [wranglerPath(), ...dev];
+  const entry = panics ? [panickingBuild()] : metered ? [METERED] : [];
+  dev.splice(1, 0, ...entry);
+  const script = evictable ? [EVICTABLE, `--wrangler=${wranglerPath()}`, ...entry.map((path) => `--entry=${path}`)] : [wranglerPath(), ...dev];
   return spawnGroup(nodePath(), ["--no-warnings", ...script, ...shared], {
     cwd: dir,
     env: {

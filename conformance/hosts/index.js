@@ -24,12 +24,15 @@
  * @property {() => number} [memoryBytesPeak]  with `memory`: the most that its process has held since its start
  * @property {() => Promise<void>} [fillStorage]  with `smallStorage`, started with `storageBytes`: leaves no room for another byte
  * @property {() => Promise<void>} [freeStorage]  the same, undone
+ * @property {() => Promise<import("./cloudflare-metered.js").Costs>} [costs]  with `costs`, started with `metered`: what has been
+ *   billed since the last call, once nothing is under way any more
  * @property {() => Promise<void>} [evictAll]  with `eviction`: the same with all that are in memory, for what the wire gives
  *   no address (a conversation, a counter)
  *
  * @typedef {object} StartOptions
  * @property {boolean} [evictable]  `evict` will be called
  * @property {boolean} [panics]  with the routes that panic
+ * @property {boolean} [metered]  `costs` will be called
  * @property {number} [storageBytes]  its storage has so many bytes and can be filled
  *
  * @typedef {object} Capabilities  what a host may leave out; a test that needs one says so. A sentence instead of `false` says
@@ -47,6 +50,7 @@
  * @property {boolean} socketIo  speaks Socket.IO at `/socket.io/`
  * @property {boolean} files  keeps files
  * @property {boolean} panics  can be had with routes that panic, to show what that does to others
+ * @property {boolean} costs  is billed by what it does, and can be had with a meter
  * @property {boolean} eviction  lets an idle room or domain fall out of memory while its sockets stay open
  */
 

@@ -30,6 +30,7 @@ class NativeHost {
     eviction: false,
     files: false,
     panics: false,
+    costs: false,
     memory: existsSync("/proc/self/status"),
     // Asked only where a test asks.
     get smallStorage() {

@@ -1,11 +1,10 @@
 /** The stock Socket.IO client, over each of its transports: the same events, limits and order as over `/ws`, in the same rooms. */
 import assert from "node:assert/strict";
-import { describe } from "node:test";
+import { after, describe } from "node:test";
 import { startModels } from "../mocks/models.js";
 import { join, say, sayMany, suite } from "../scenario.js";
 import { assertShape, count, text, timestamp } from "../shape.js";
 import { SocketIoClient, TRANSPORTS } from "../socketio.js";
-import { after } from "node:test";
 import { request } from "../http.js";
 
 const models = await startModels();
@@ -280,4 +279,16 @@ describe("heartbeats", () => {
     },
     { timeout: 240_000 },
   );
+});
+
+describe("stopping", () => {
+  const { scenario } = suite({}, { needs: "socketIo" });
+
+  scenario("everybody hears of it, whatever they came by, and comes back by themselves", async (s) => {
+    const clients = [];
+    for (const transports of Object.values(TRANSPORTS)) clients.push(await s.socketIo({ transports }));
+    assert.deepEqual(await s.host.stop(), { code: 0, signal: null });
+    for (const client of clients) assert.equal((await client.next("(disconnect)", PATIENCE_MS)).detail, "transport close", "not a goodbye of the namespace, after which the stock client stays away");
+    await s.host.restart();
+  });
 });

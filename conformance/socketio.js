@@ -25,7 +25,7 @@ export class SocketIoClient {
 
   /** @param {string} url @param {Partial<import("socket.io-client").ManagerOptions & import("socket.io-client").SocketOptions>} [options] */
   constructor(url, options = {}) {
-    this.agent = new Agent({ keepAlive: true });
+    this.agent = new Agent({ keepAlive: false });
     this.socket = io(url, { forceNew: true, reconnection: false, agent: this.agent, ...options });
     this.socket.onAny((type, payload, offset) => this.#arrived({ type, ...payload }, offset));
     for (const type of ["connect", "connect_error", "disconnect"]) {

@@ -26,10 +26,7 @@ async function back(s, client) {
 
 /** Loses its connection without a word. */
 async function lose(client) {
-  // Between two requests that poll there is nothing to cut.
-  const cutting = setInterval(() => client.die(), 20);
-  client.die();
-  await client.next("(disconnect)", PATIENCE_MS).finally(() => clearInterval(cutting));
+  await client.lose(PATIENCE_MS);
 }
 
 for (const SHARDS of ["1", "3"]) {
@@ -59,8 +56,7 @@ for (const SHARDS of ["1", "3"]) {
         assert.deepEqual(await bob.ack({ type: "typing-start", roomId: room, userId: "bob" }), { success: true });
         assertShape(await ann.next("user-typing"), { userId: "bob" });
         assert.equal(bob.frames.filter((f) => f.type === "joined-room").length, 1);
-        // The stock client says goodbye over polling when one of its requests breaks; that is a clean end to the others.
-        if (name === "websocket") ann.expectNone("user-left");
+        ann.expectNone("user-left");
       });
 
       scenario("who never heard an event is back all the same", async (s) => {

@@ -25,7 +25,7 @@ export class SocketIoClient {
 
   /** @param {string} url @param {Partial<import("socket.io-client").ManagerOptions & import("socket.io-client").SocketOptions>} [options] */
   constructor(url, options = {}) {
-    this.agent = new Agent({ keepAlive: true });
+    this.agent = new Agent({ keepAlive: false });
     this.socket = io(url, { forceNew: true, reconnection: false, agent: this.agent, ...options });
     this.socket.onAny((type, payload, offset) => this.#arrived({ type, ...payload }, offset));
     for (const type of ["connect", "connect_error", "disconnect"]) {
@@ -128,7 +128,19 @@ export class SocketIoClient {
   die() {
     const { engine } = this.socket.io;
     if (engine.transport.name === "websocket") engine.transport.ws.terminate();
-    else this.agent.destroy();
+    else {
+      // The stock client would still say goodbye in a request of its own, which a network that is gone does not carry.
+      engine.transport.doClose = () => {};
+      this.agent.destroy();
+    }
+  }
+
+  /** The same, until it has noticed. */
+  async lose(guardMs = 30_000) {
+    // Between two requests that poll there is nothing to cut.
+    const cutting = setInterval(() => this.die(), 20);
+    this.die();
+    await this.next("(disconnect)", guardMs).finally(() => clearInterval(cutting));
   }
 
   /** Reads no more, until told to. */

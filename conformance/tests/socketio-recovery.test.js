@@ -26,8 +26,7 @@ async function back(s, client) {
 
 /** Loses its connection without a word. */
 async function lose(client) {
-  client.die();
-  await client.next("(disconnect)", PATIENCE_MS);
+  await client.lose(PATIENCE_MS);
 }
 
 for (const SHARDS of ["1", "3"]) {
@@ -244,7 +243,7 @@ describe("cut at random, while many speak", () => {
         await Promise.all(
           readers.map(async (reader) => {
             while (!isOver) {
-              await reader.next("new-message", PATIENCE_MS).catch(() => {});
+              await reader.next("new-message", 2_000).catch(() => {});
               if (isOver || !chance(25)) continue;
               await lose(reader);
               assert.equal(await back(s, reader), true);

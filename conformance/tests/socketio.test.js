@@ -1,11 +1,10 @@
 /** The stock Socket.IO client, over each of its transports: the same events, limits and order as over `/ws`, in the same rooms. */
 import assert from "node:assert/strict";
-import { describe } from "node:test";
+import { after, describe } from "node:test";
 import { startModels } from "../mocks/models.js";
 import { join, say, sayMany, suite } from "../scenario.js";
 import { assertShape, count, text, timestamp } from "../shape.js";
 import { SocketIoClient, TRANSPORTS } from "../socketio.js";
-import { after } from "node:test";
 import { request } from "../http.js";
 
 const models = await startModels();
@@ -161,9 +160,8 @@ for (const SHARDS of ["1", "3"]) {
         const dying = await s.socketIoMember(room, "dora", options);
         const closing = await s.socketIoMember(room, "carl", options);
         if (name === "default") for (const client of [dying, closing]) await client.upgraded();
-        dying.die();
+        await dying.lose();
         closing.close();
-        // A request that polls says of its death only that it was given up; both goodbyes are told, the clean one first.
         const left = [await ann.next("user-left", PATIENCE_MS), await ann.next("user-left", PATIENCE_MS)];
         assert.deepEqual(left.map((f) => f.userId), ["carl", "dora"]);
       });
@@ -280,4 +278,19 @@ describe("heartbeats", () => {
     },
     { timeout: 240_000 },
   );
+});
+
+describe("stopping", () => {
+  const { scenario } = suite({}, { needs: "socketIo" });
+
+  scenario("everybody hears of it, whatever they came by, and comes back by themselves", async (s) => {
+    const clients = [];
+    for (const transports of Object.values(TRANSPORTS)) clients.push(await s.socketIo({ transports }));
+    assert.deepEqual(await s.host.stop(), { code: 0, signal: null });
+    for (const client of clients) {
+      const { detail } = await client.next("(disconnect)", PATIENCE_MS);
+      assert.ok(["transport close", "transport error"].includes(detail), `${detail}: after a goodbye of the namespace the stock client would stay away`);
+    }
+    await s.host.restart();
+  });
 });

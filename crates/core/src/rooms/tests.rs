@@ -234,6 +234,49 @@ fn history_pages_both_ways() {
 }
 
 #[test]
+fn who_recovers_hears_what_was_missed_and_nothing_of_a_join() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.join(2, "bob");
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"one"}"#);
+    world.input(RoomInput::Disconnected { conn: ConnId(2), how: Farewell::Died });
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"two"}"#);
+    let epoch = world.epoch();
+    let back = |world: &mut World, epoch: &str, last_seq| {
+        world.seen();
+        let from = Caller { conn: ConnId(3), socket: SocketId::from_entropy(2), reply_to: None };
+        let stands = Resume { epoch: epoch.into(), last_seq: Seq(last_seq) };
+        let user = UserId::parse("bob").unwrap();
+        let join = Join { user, user_name: "Bob".into(), role: None, domain: None, resume: None };
+        world.input(RoomInput::Recover { from, join, stands });
+        world.seen()
+    };
+    assert_eq!(back(&mut world, &epoch, 1), "to 3: new-message seq=2 ann two\nto 3: room-users [ann,bob]");
+    world.frame(3, r#"{"type":"typing-start","userId":"bob"}"#);
+    assert_eq!(world.seen(), "all but 3: user-typing bob isTyping=true");
+    let afresh = back(&mut world, "another", 1);
+    assert!(afresh.starts_with("to 3: joined-room seq=2 resumed=false\nto 3: message-history"), "{afresh}");
+}
+
+#[test]
+fn what_has_no_reply_is_acknowledged_to_those_who_want_that() {
+    let mut world = World::new();
+    world.join(1, "ann");
+    world.seen();
+    let mut typing = |conn, reply_to: Option<Box<str>>| {
+        let from = Caller { conn: ConnId(conn), socket: SocketId::from_entropy(1), reply_to };
+        let command = RoomCommand::Typing { is_typing: true };
+        world.input(RoomInput::Command { from, command });
+        world.seen()
+    };
+    let typed = "all but 1: user-typing ann isTyping=true";
+    assert_eq!(typing(1, Some("id".into())), typed);
+    assert_eq!(typing(1, crate::protocol::ack::mark(Some(7), None)), format!("{typed}\nto 1: done"));
+    let refused = typing(2, crate::protocol::ack::mark(Some(8), None));
+    assert!(refused.starts_with("to 2: error") && !refused.contains("done"), "{refused}");
+}
+
+#[test]
 fn a_drop_and_a_quick_return_are_told_to_nobody() {
     let mut world = World::new();
     world.join(1, "ann");

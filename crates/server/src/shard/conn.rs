@@ -278,7 +278,8 @@ impl Socket {
     /// Whether the peer may be listened to. One that asks without reading the answers is not, until it has read: so
     /// no peer can make more than one large reply wait in memory.
     pub(super) fn may_speak(&mut self) -> bool {
-        let may = !self.awaits_reply && self.unread_bytes() <= QUEUE_BYTES_MAX;
+        let has_read = self.unread_bytes() <= QUEUE_BYTES_MAX || self.stream.must_be_heard();
+        let may = !self.awaits_reply && has_read;
         self.is_paused |= !may;
         may
     }

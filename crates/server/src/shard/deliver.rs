@@ -97,7 +97,7 @@ impl Shard {
             Some(engine) if !engine.is_connected() => return,
             Some(engine) => {
                 let offset = engine.stands.hear(&event).then(|| engine.stands.to_string());
-                encode_reply(&event, reply_to, offset, &mut frame, &mut self.frame_buffers);
+                encode_reply(&event, reply_to, offset.as_deref(), &mut frame, &mut self.frame_buffers);
             }
         }
         let weight = weight(&event);
@@ -195,7 +195,13 @@ impl Shard {
                 Dialect::SocketIo => {
                     audience.place = Place::of(event).or(audience.place.take());
                     let offset = event.place().map(|(epoch, seq)| format!("{epoch}-{}", seq.0));
-                    encode_reply(event, None, offset, &mut audience.frames, &mut self.frame_buffers);
+                    encode_reply(
+                        event,
+                        None,
+                        offset.as_deref(),
+                        &mut audience.frames,
+                        &mut self.frame_buffers,
+                    );
                 }
             }
             if event.is_volatile() {
@@ -484,13 +490,13 @@ fn encode(event: &Event, reply_to: Option<&str>, into: &mut Vec<u8>, buffers: &m
 fn encode_reply(
     event: &Event,
     reply_to: Option<&str>,
-    offset: Option<String>,
+    offset: Option<&str>,
     into: &mut Vec<u8>,
     buffers: &mut Vec<Vec<u8>>,
 ) {
     let mut json = buffers.pop().unwrap_or_default();
     let mut scratch = buffers.pop().unwrap_or_default();
-    socketio::write_reply(event, reply_to, offset.as_deref(), into, (&mut json, &mut scratch));
+    socketio::write_reply(event, reply_to, offset, into, (&mut json, &mut scratch));
     for mut buffer in [json, scratch] {
         buffer.clear();
         if buffer.capacity() <= FRAME_BUFFER_BYTES_MAX {

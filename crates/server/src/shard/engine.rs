@@ -269,6 +269,8 @@ impl Shard {
             // A failure shows when there is something to say.
             let _ = polling.let_go();
         }
+        // Who was not listened to may have to be now.
+        session.into_iter().for_each(|slot| self.mark_dirty(slot));
         Said::Nothing
     }
 

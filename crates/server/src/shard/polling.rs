@@ -132,6 +132,9 @@ impl Shard {
     pub(super) fn hear_posted(&mut self, slot: usize) {
         while let Some(socket) = self.socket(slot).filter(|socket| socket.state == State::Open) {
             if !socket.may_speak() {
+                if let Some(polling) = socket.stream.polling() {
+                    polling.answer_if_heard();
+                }
                 return;
             }
             socket.resumes();

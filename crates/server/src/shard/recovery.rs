@@ -160,7 +160,7 @@ impl Shard {
         match recovery {
             Recovery::Found(Found { to, session: None }) => self.begin_afresh(to),
             Recovery::Found(Found { to, session: Some((socket, rooms)) }) => {
-                self.ask_rooms(to, socket, rooms)
+                self.ask_rooms(to, socket, rooms);
             }
             Recovery::Cut { was, found } => {
                 self.let_go(was);

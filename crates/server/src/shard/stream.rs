@@ -99,6 +99,13 @@ impl Polling {
         }
     }
 
+    /// A request whose packets have all been heard is over, though their replies may still be on their way.
+    pub(super) fn answer_if_heard(&mut self) {
+        if self.posted.as_ref().is_some_and(|posted| posted.heard > posted.packets.len()) {
+            self.answer_post(Ok("ok".into()));
+        }
+    }
+
     /// The next packet of what was posted. After the last one its request is answered.
     pub(super) fn next_packet(&mut self) -> Option<String> {
         let packet = self.posted.as_mut()?.next();
@@ -164,6 +171,11 @@ impl Stream {
             Self::Tcp(_) => None,
             Self::Polling(polling) => Some(polling),
         }
+    }
+
+    /// Whether its client asks for nothing more before what it has posted is taken: one that changes its transport.
+    pub(super) fn must_be_heard(&self) -> bool {
+        matches!(self, Self::Polling(polling) if polling.is_probed)
     }
 
     /// Whether it is one that nothing more has to be taken from.

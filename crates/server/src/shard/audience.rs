@@ -43,7 +43,7 @@ pub(super) struct Seat {
 }
 
 /// From so many members on, telling them all takes long enough for more to come meanwhile.
-const CROWD: usize = 64;
+pub(super) const CROWD: usize = 64;
 /// Frames wait for company half as long as the last round of writes took, if that is long enough to be worth a wait, ...
 const GATHER_MIN: Duration = Duration::from_micros(500);
 const GATHER_MAX: Duration = Duration::from_millis(2);
@@ -51,10 +51,6 @@ const GATHER_MAX: Duration = Duration::from_millis(2);
 const GATHER_BYTES_MAX: usize = 32 * 1024;
 
 impl Audience {
-    pub(super) fn is_crowd(&self) -> bool {
-        self.seats.len() >= CROWD
-    }
-
     pub(super) fn gathers(&self, now: Instant) -> bool {
         self.frames.len() < GATHER_BYTES_MAX && self.gathers_until.is_some_and(|until| now < until)
     }

@@ -15,7 +15,7 @@ use super::audience::{Audience, Frames};
 use super::conn::{Conn, Link, Weight};
 use super::dialect::Dialect;
 use super::mailbox::{Kept, Message};
-use super::rooms::{Held, Source};
+use super::rooms::{Held, RoomSlot, Source};
 use super::{Shard, split};
 use crate::socketio::{self, Place};
 use crate::websocket::frame::{CloseCode, write_text};
@@ -90,11 +90,13 @@ impl Shard {
             }
             return;
         }
+        if self.engine(slot).is_some_and(|engine| !engine.is_connected()) {
+            return;
+        }
         let mut frame = std::mem::take(&mut self.scratch);
         self.catch_up(slot);
         match self.engine(slot) {
             None => encode(&event, reply_to, &mut frame, &mut self.frame_buffers),
-            Some(engine) if !engine.is_connected() => return,
             Some(engine) => {
                 let offset = engine.stands.hear(&event).then(|| engine.stands.to_string());
                 encode_reply(&event, reply_to, offset.as_deref(), &mut frame, &mut self.frame_buffers);
@@ -325,21 +327,21 @@ impl Shard {
     /// something, what it is to hear next waits for company, since a write costs much more than a frame in it.
     pub(super) fn flush(&mut self) {
         let mut lost = Vec::new();
-        let is_crowd = |slot: &usize| self.rooms.get(*slot).is_some_and(|room| room.audience.is_crowd());
+        let is_crowd = |slot: &usize| self.rooms.get(*slot).is_some_and(RoomSlot::is_crowd);
         let (crowds, rooms): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.dirty_rooms).into_iter().partition(is_crowd);
         rooms.into_iter().for_each(|slot| self.tell_audience(slot, &mut lost));
         self.flush_conns(&mut lost);
         for slot in crowds {
             let began = Instant::now();
-            let gathers = self.rooms.get(slot).is_some_and(|room| room.audience.gathers(began));
+            let gathers = self.rooms.get(slot).is_some_and(|room| room.gathers(began));
             if gathers && self.stopping.is_none() {
                 self.dirty_rooms.push(slot);
                 continue;
             }
             self.tell_audience(slot, &mut lost);
             if let Some(room) = self.rooms.get_mut(slot) {
-                room.audience.has_told(began, Instant::now());
+                room.has_told(began, Instant::now());
             }
         }
         self.flush_conns(&mut lost);

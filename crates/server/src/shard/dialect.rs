@@ -1,10 +1,12 @@
 //! The two ways to say the same: plain frames over `/ws`, and Socket.IO's packets. A room says what it says once in
 //! each dialect that somebody in it understands, and in the same order in both.
 
+use std::time::Instant;
+
 use weeziq_core::ids::ConnId;
 use weeziq_core::limits::{PING_EVERY_MS, PONG_WITHIN_MS, SILENCE_MS_MAX};
 
-use super::audience::Audience;
+use super::audience::{Audience, CROWD};
 use super::conn::Conn;
 use super::rooms::RoomSlot;
 
@@ -72,6 +74,20 @@ impl RoomSlot {
 
     pub(super) fn audiences(&self) -> impl Iterator<Item = &Audience> {
         std::iter::once(&self.audience).chain(self.socket_io.as_deref())
+    }
+
+    pub(super) fn is_crowd(&self) -> bool {
+        self.audiences().map(|audience| audience.seats.len()).sum::<usize>() >= CROWD
+    }
+
+    /// Whether what has been said still waits for company, in every dialect.
+    pub(super) fn gathers(&self, now: Instant) -> bool {
+        self.audiences().filter(|audience| audience.is_dirty).all(|audience| audience.gathers(now))
+    }
+
+    /// Everybody has been told; that began then and is over now.
+    pub(super) fn has_told(&mut self, began: Instant, now: Instant) {
+        self.audiences_mut().for_each(|(_, audience)| audience.has_told(began, now));
     }
 
     pub(super) fn audiences_mut(&mut self) -> impl Iterator<Item = (Dialect, &mut Audience)> {

@@ -58,7 +58,7 @@ impl Stage {
     pub fn open(room: &str, members: u64) -> Result<Self> {
         let folder = Folder::make()?;
         let mut store = Store::open(&folder.0.join("shard-0.db"))?;
-        store::open(&mut store)?;
+        store::open(&mut store, &[store::Part::Rooms])?;
         store.commit()?;
         let room_id = RoomId::parse(room).ok_or_else(|| Failure(format!("{room:?} is no room")))?;
         let seated = (1..=members).filter_map(|number| Some((ConnId(number), member(number)?)));

@@ -45,6 +45,8 @@ const COMMIT: &str = "two sends take 38 % of the time, waking up 12 %, storing 2
 const SYNC: &str =
     "one sync of this disk after another, on time slices that the host takes away, see the notes";
 const STALLS: &str = "whole time slices are taken from this machine by its host, see the notes";
+const TAIL: &str = "half take 0.2 ms; server, model and reader need 160 µs a token together, on two processors of which the \
+    host takes whole time slices, see the notes";
 
 const TARGETS: [Target; 22] = [
     target("one room of 500, 100 messages/s, CPU per delivery", "fanout-paced", CPU, Most::Times(1.05, BUN)),
@@ -70,21 +72,21 @@ const TARGETS: [Target; 22] = [
         "/streams/freeUs/p99",
         Most::Value(1_000.0, "µs"),
     )
-    .bounded(STALLS),
+    .bounded(TAIL),
     target(
         "AI, 200 streams at 50 tokens/s, added beyond the roll-up, p99",
         "ai-streams",
         "/streams/beyondRollUpUs/p99",
         Most::Value(1_000.0, "µs"),
     )
-    .bounded(STALLS),
+    .bounded(TAIL),
     target(
         "the same with the roll-up, p99 (25 ms of it are the roll-up's)",
         "ai-streams",
         "/streams/addedUs/p99",
         Most::Value(26_000.0, "µs"),
     )
-    .bounded(STALLS),
+    .bounded(TAIL),
     target("AI, CPU per token and reader", "ai-streams", TOKEN, Most::Value(10.0, "µs")).bounded(STREAMS),
     target("the same (30 tokens/s)", "ai-streams-apart", TOKEN, Most::Value(10.0, "µs")).bounded(STREAMS),
     target(

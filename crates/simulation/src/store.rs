@@ -4,7 +4,7 @@
 
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use weeziq_core::store::{Row, Sql, SqlError, Value};
+use weeziq_core::store::{Part, Row, Sql, SqlError, Value};
 
 pub(crate) struct Store {
     db: Connection,
@@ -23,7 +23,7 @@ impl Store {
         db.set_prepared_statement_cache_capacity(64);
         let mut store =
             Self { db, in_transaction: false, fails_in: None, refuses_commit: false, is_broken: false };
-        weeziq_core::store::open(&mut store)?;
+        weeziq_core::store::open(&mut store, &[Part::Rooms, Part::Visitors])?;
         store.commit()?;
         Ok(store)
     }

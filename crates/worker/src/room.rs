@@ -348,7 +348,7 @@ impl Chat {
             let mut room = match room {
                 Some(room) => room,
                 None => {
-                    store::open(sql)?;
+                    store::open(sql, &[store::Part::Rooms])?;
                     let mut room = Room::open(id.clone(), members, sql)?;
                     room.handle(cx, RoomInput::Awoken { told: Vec::new() }, sql, &mut outputs)?;
                     room

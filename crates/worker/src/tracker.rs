@@ -312,7 +312,7 @@ impl Tracker {
             let mut visitors = match visitors {
                 Some(visitors) => visitors,
                 None => {
-                    store::open(sql)?;
+                    store::open(sql, &[store::Part::Visitors])?;
                     sql.run(CLAIM_TABLE, &[])?;
                     Visitors::open(domain, living_claims(sql, &here)?, now, sql)?
                 }

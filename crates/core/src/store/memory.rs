@@ -14,7 +14,7 @@ impl Memory {
     #[allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
     pub(crate) fn new() -> Self {
         let mut store = Self { db: rusqlite::Connection::open_in_memory().unwrap(), broken: false };
-        super::open(&mut store).unwrap();
+        super::open(&mut store, &[super::Part::Rooms, super::Part::Visitors]).unwrap();
         store
     }
 

@@ -10,7 +10,7 @@ pub mod recovery;
 mod schema;
 pub mod visitors;
 
-pub use schema::open;
+pub use schema::{Part, open};
 
 /// A parameter, or a column that was read.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,15 +1,27 @@
 //! The tables, as a list of migrations. A step that has been released is never edited.
 
+use Part::{Rooms, Visitors};
+
 use super::{Sql, SqlError, Value, first};
+
+/// What a store is for. An object that holds one of them pays for no tables of the other: each is a row written when it
+/// is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Rooms,
+    Visitors,
+}
 
 /// Step N brings version N to N + 1. A step is a list of statements because a host may take one at a time only.
 ///
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const MIGRATIONS: &[&[&str]] = &[FIRST, SECOND, THIRD, FOURTH];
+const MIGRATIONS: &[&[(Part, &str)]] = &[FIRST, SECOND, THIRD, FOURTH];
 
-const FIRST: &[&str] = &[
-    "CREATE TABLE room (
+const FIRST: &[(Part, &str)] = &[
+    (
+        Rooms,
+        "CREATE TABLE room (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         epoch TEXT NOT NULL,
@@ -17,8 +29,11 @@ const FIRST: &[&str] = &[
         live_agent INTEGER NOT NULL DEFAULT 0,
         created_at INTEGER NOT NULL
     ) STRICT",
+    ),
     // The room's log. `kind` is log::Kind; `target_seq` is the message that an edit or a deletion is about.
-    "CREATE TABLE event (
+    (
+        Rooms,
+        "CREATE TABLE event (
         id INTEGER PRIMARY KEY,
         room INTEGER NOT NULL,
         seq INTEGER NOT NULL,
@@ -33,27 +48,39 @@ const FIRST: &[&str] = &[
         attachments TEXT,
         target_seq INTEGER
     ) STRICT",
-    "CREATE UNIQUE INDEX event_by_seq ON event (room, seq)",
-    "CREATE UNIQUE INDEX event_by_client_message_id ON event (room, user_id, client_message_id)
+    ),
+    (Rooms, "CREATE UNIQUE INDEX event_by_seq ON event (room, seq)"),
+    (
+        Rooms,
+        "CREATE UNIQUE INDEX event_by_client_message_id ON event (room, user_id, client_message_id)
         WHERE client_message_id IS NOT NULL",
-    "CREATE TABLE read_mark (
+    ),
+    (
+        Rooms,
+        "CREATE TABLE read_mark (
         room INTEGER NOT NULL,
         user_id TEXT NOT NULL,
         seq INTEGER NOT NULL,
         at INTEGER NOT NULL,
         PRIMARY KEY (room, user_id)
     ) STRICT",
+    ),
     // What the AI remembers of a conversation. `speaker` is 0 for the user, 1 for the assistant.
-    "CREATE TABLE turn (
+    (
+        Rooms,
+        "CREATE TABLE turn (
         id INTEGER PRIMARY KEY,
         room INTEGER NOT NULL,
         speaker INTEGER NOT NULL,
         text TEXT NOT NULL,
         at INTEGER NOT NULL
     ) STRICT",
-    "CREATE INDEX turn_by_room ON turn (room, id)",
+    ),
+    (Rooms, "CREATE INDEX turn_by_room ON turn (room, id)"),
     // One answer of a model: `state` is conversations::RunState.
-    "CREATE TABLE run (
+    (
+        Rooms,
+        "CREATE TABLE run (
         id INTEGER PRIMARY KEY,
         room INTEGER NOT NULL,
         state INTEGER NOT NULL,
@@ -65,15 +92,21 @@ const FIRST: &[&str] = &[
         started_at INTEGER NOT NULL,
         ended_at INTEGER
     ) STRICT",
-    "CREATE INDEX run_unfinished ON run (state) WHERE state = 0",
-    "CREATE TABLE domain (
+    ),
+    (Rooms, "CREATE INDEX run_unfinished ON run (state) WHERE state = 0"),
+    (
+        Visitors,
+        "CREATE TABLE domain (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
         visitors INTEGER NOT NULL DEFAULT 0,
         updated_at INTEGER NOT NULL
     ) STRICT",
+    ),
     // `here` is visitors::Here; the partial index finds who is here without reading who ever was.
-    "CREATE TABLE visitor (
+    (
+        Visitors,
+        "CREATE TABLE visitor (
         id INTEGER PRIMARY KEY,
         domain INTEGER NOT NULL,
         name TEXT NOT NULL,
@@ -83,56 +116,66 @@ const FIRST: &[&str] = &[
         last_at INTEGER NOT NULL,
         here INTEGER NOT NULL
     ) STRICT",
-    "CREATE UNIQUE INDEX visitor_by_name ON visitor (domain, name)",
-    "CREATE INDEX visitor_here ON visitor (domain) WHERE here <> 0",
+    ),
+    (Visitors, "CREATE UNIQUE INDEX visitor_by_name ON visitor (domain, name)"),
+    (Visitors, "CREATE INDEX visitor_here ON visitor (domain) WHERE here <> 0"),
 ];
 
 /// What rooms and domains need to be rebuilt while their connections live on.
-const SECOND: &[&str] = &[
+const SECOND: &[(Part, &str)] = &[
     // `member` is rooms::Member as JSON.
-    "CREATE TABLE departed (
+    (
+        Rooms,
+        "CREATE TABLE departed (
         id INTEGER PRIMARY KEY,
         room INTEGER NOT NULL,
         member TEXT NOT NULL,
         until INTEGER NOT NULL
     ) STRICT",
-    "CREATE INDEX departed_by_room ON departed (room)",
+    ),
+    (Rooms, "CREATE INDEX departed_by_room ON departed (room)"),
     // What the conversation has used of its quota: rate::Usage.
-    "ALTER TABLE room ADD COLUMN asked_us INTEGER NOT NULL DEFAULT 0",
-    "CREATE INDEX event_by_target ON event (room, target_seq, kind) WHERE target_seq IS NOT NULL",
+    (Rooms, "ALTER TABLE room ADD COLUMN asked_us INTEGER NOT NULL DEFAULT 0"),
+    (Rooms, "CREATE INDEX event_by_target ON event (room, target_seq, kind) WHERE target_seq IS NOT NULL"),
     // When a visitor whose last connection ended stops counting.
-    "ALTER TABLE visitor ADD COLUMN leave_at INTEGER",
+    (Visitors, "ALTER TABLE visitor ADD COLUMN leave_at INTEGER"),
     // Who waits for the answer, as conversations::Asked in JSON.
-    "ALTER TABLE run ADD COLUMN asked TEXT",
+    (Rooms, "ALTER TABLE run ADD COLUMN asked TEXT"),
 ];
 
 /// What must survive a failed commit, a crash or an eviction between saying it and its being heard.
-const THIRD: &[&str] = &[
+const THIRD: &[(Part, &str)] = &[
     // `post` is rooms::Post as JSON. (The Worker made this table by itself before.)
-    "CREATE TABLE IF NOT EXISTS outbox (
+    (
+        Rooms,
+        "CREATE TABLE IF NOT EXISTS outbox (
         id INTEGER PRIMARY KEY,
         room TEXT NOT NULL,
         post TEXT NOT NULL
     ) STRICT",
+    ),
     // The answers that are being written into a room. `run` is an unsigned 64-bit number, which no integer here holds.
-    "CREATE TABLE publishing (
+    (
+        Rooms,
+        "CREATE TABLE publishing (
         room INTEGER NOT NULL,
         conversation TEXT NOT NULL,
         run TEXT NOT NULL,
         PRIMARY KEY (room, conversation)
     ) STRICT",
+    ),
     // Whether the members' list has been put off and is still to be told.
-    "ALTER TABLE room ADD COLUMN users_due INTEGER NOT NULL DEFAULT 0",
+    (Rooms, "ALTER TABLE room ADD COLUMN users_due INTEGER NOT NULL DEFAULT 0"),
 ];
 
 /// What those are told who come back to an answer.
-const FOURTH: &[&str] = &[
+const FOURTH: &[(Part, &str)] = &[
     // The last answer of the conversation, as `ai-stream-complete` has it.
-    "ALTER TABLE room ADD COLUMN answer TEXT",
+    (Rooms, "ALTER TABLE room ADD COLUMN answer TEXT"),
 ];
 
-/// Brings the tables up to date. To be called inside a transaction, before anything else touches the store.
-pub fn open(sql: &mut dyn Sql) -> Result<(), SqlError> {
+/// Brings the tables of these parts up to date. To be called inside a transaction, before anything else touches the store.
+pub fn open(sql: &mut dyn Sql, parts: &[Part]) -> Result<(), SqlError> {
     sql.run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT", &[])?;
     let version = first(sql, "SELECT max(version) FROM schema_version", &[], |row| row.count(0))?;
     let version = version.unwrap_or(0) as usize;
@@ -142,11 +185,13 @@ pub fn open(sql: &mut dyn Sql) -> Result<(), SqlError> {
             MIGRATIONS.len()
         )));
     }
-    for (step, statements) in MIGRATIONS.iter().enumerate().skip(version) {
-        for statement in *statements {
-            sql.run(statement, &[])?;
-        }
-        sql.run("INSERT INTO schema_version (version) VALUES (?)", &[Value::Int(step as i64 + 1)])?;
+    let due: Vec<_> = MIGRATIONS.iter().skip(version).copied().flatten().collect();
+    for (_, statement) in due.iter().filter(|(part, _)| parts.contains(part)) {
+        sql.run(statement, &[])?;
+    }
+    if version < MIGRATIONS.len() {
+        let version = Value::Int(MIGRATIONS.len() as i64);
+        sql.run("INSERT INTO schema_version (version) VALUES (?)", &[version])?;
     }
     Ok(())
 }

@@ -37,9 +37,9 @@ use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
 use weeziq_core::limits::RECOVERY_MS;
 use weeziq_core::protocol::command::Request;
 use weeziq_core::rooms::{Farewell, RoomInput};
-use weeziq_core::store::SqlError;
 use weeziq_core::store::conversations::interrupt_unfinished;
 use weeziq_core::store::recovery as recovery_rows;
+use weeziq_core::store::{Part, SqlError};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
@@ -172,7 +172,7 @@ impl Foundation {
         let waker = mio::Waker::new(poll.registry(), WAKER).map_err(|error| format!("no waker: {error}"))?;
         let (mailbox, inbox) = Mailbox::new(waker);
         let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
-        weeziq_core::store::open(&mut store)
+        weeziq_core::store::open(&mut store, &[Part::Rooms, Part::Visitors])
             .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
             .and_then(|()| recovery_rows::open(&mut store))
             .and_then(|()| recovery_rows::part_all(&mut store, wall_clock().plus(RECOVERY_MS)))

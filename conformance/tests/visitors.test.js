@@ -130,6 +130,14 @@ scenario("all domains at a glance, asked with and without a payload", async (s) 
   }
 });
 
+scenario("to be asked about makes no site of a name", async (s) => {
+  const dashboard = await s.connect();
+  const nobodys = s.unique("nobodys");
+  assertShape(await stats(dashboard, nobodys), { activeVisitors: 0, totalVisitors: 0 });
+  dashboard.send({ type: "get-all-domain-stats" });
+  assert.ok(!(nobodys in (await dashboard.next("all-domain-stats")).stats));
+});
+
 scenario("domains do not mix", async (s) => {
   const [red, blue] = [s.unique("red"), s.unique("blue")];
   const visitor = await s.connect();

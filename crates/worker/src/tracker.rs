@@ -350,7 +350,8 @@ impl Tracker {
             }
         }
         let summary = self.visitors.borrow().as_ref().map(Visitors::summary);
-        if let Some(summary) = summary
+        // To be asked about makes no site of a name.
+        if let Some(summary) = summary.filter(|summary| summary.total_visitors > 0)
             && self.told.get() != Some((summary.active_visitors, summary.total_visitors))
         {
             self.told.set(Some((summary.active_visitors, summary.total_visitors)));

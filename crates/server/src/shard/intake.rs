@@ -403,7 +403,9 @@ impl Shard {
         &self,
     ) -> impl Iterator<Item = (DomainId, weeziq_core::protocol::event::DomainSummary)> {
         let present = self.domains.iter().filter_map(|(_, slot)| slot.visitors.as_ref());
-        present.map(|visitors| (visitors.id().clone(), visitors.summary()))
+        let summaries = present.map(|visitors| (visitors.id().clone(), visitors.summary()));
+        // To be asked about makes no site of a name.
+        summaries.filter(|(_, summary)| summary.total_visitors > 0)
     }
 
     /// Through the gate, as everything, so that replies come in the order of their causes.

@@ -29,6 +29,17 @@ scenario("a dashboard that asks for nothing observes", async (s) => {
   assertShape(await dashboard.next({ type: "visitor-joined-domain", domainId }), { visitorId: "v1", activeCount: 1 });
 });
 
+scenario("a dashboard that asks for all numbers goes on observing", async (s) => {
+  const domainId = s.unique("domain");
+  const dashboard = await s.connect();
+  for (let n = 0; n < 2; n += 1) {
+    dashboard.send({ type: "get-all-domain-stats" });
+    await dashboard.next("all-domain-stats");
+    await visitor(s, domainId, `v${n}`);
+    assertShape(await dashboard.next({ type: "visitor-joined-domain", domainId }), { visitorId: `v${n}` });
+  }
+});
+
 scenario("an agent in a room, and a member that states no role, observe as well", async (s) => {
   const [room, domainId] = [s.unique("room"), s.unique("domain")];
   const [agent, silent] = [await s.connect(), await s.connect()];

@@ -20,7 +20,7 @@ use weeziq_core::rooms::Farewell;
 use weeziq_core::session::{Received, Session};
 use worker::{Delay, Env, Result, WebSocket, WebsocketEvent, console_warn};
 
-use crate::clock::{Clock, entropy};
+use crate::clock::{Clock, entropy, socket_id};
 use crate::encode;
 use crate::places::{Consultation, Hello, Place, admit, consult};
 use crate::settings::Settings;
@@ -257,8 +257,10 @@ impl Gateway {
     }
 
     async fn link(self: &Rc<Self>, place: &Place) -> Result<()> {
+        // Of two sockets under one name an object keeps the later: whoever watches may have questions too.
+        let socket = if *place == Place::Observed { socket_id() } else { self.from.socket };
         let hello = Hello {
-            socket: self.from.socket,
+            socket,
             nonce: entropy(),
             is_direct: false,
             observes: *place == Place::Observed,

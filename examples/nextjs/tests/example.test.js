@@ -181,8 +181,8 @@ scenario("useChat streams an answer from /ai/stream, and the next question knows
   await page.getByRole("button", { name: "Stop" }).waitFor({ state: "hidden" });
   assert.equal(await page.locator(".ai").count(), 2);
   await picture(page, "assistant");
-  assert.deepEqual(bodies.map(({ message }) => message), [QUESTION, "And who can take over?"]);
-  assert.equal(new Set(bodies.map(({ conversationId }) => conversationId)).size, 1);
+  assert.deepEqual(bodies.map(({ messages }) => messages.at(-1).parts[0].text), [QUESTION, "And who can take over?"]);
+  assert.equal(new Set(bodies.map(({ id }) => id)).size, 1);
 });
 
 scenario("on the smallest phone nothing is cut off, and the keyboard suffices", async ({ open }) => {

@@ -31,6 +31,8 @@ enum Rule {
     Line(usize),
     Message,
     Count,
+    /// The same; what is beyond the highest index there can be means that one.
+    Index,
     /// 1 or more.
     Limit,
     Flag,
@@ -90,6 +92,8 @@ const EVENTS: &[(&str, &[Field])] = &[
     ("edit-message", &[MESSAGE_ID, ("message", Rule::Message, true)]),
     ("delete-message", &[MESSAGE_ID]),
     ("toggle-live-agent", &[("enabled", Rule::Flag, true)]),
+    ("ai-resume", &[("conversationId", Rule::Id, true), ("afterIndex", Rule::Index, false)]),
+    ("ai-cancel", &[("conversationId", Rule::Id, true)]),
     ("ai-chat", ASK),
     ("ai-stream", ASK),
     ("visitor-joined-domain", &[DOMAIN, VISITOR, ("visitorData", DATA, false)]),
@@ -127,6 +131,7 @@ const NAMES: &[&str] = &[
     "seq",
     "beforeSeq",
     "afterSeq",
+    "afterIndex",
     "limit",
     "isTyping",
     "messageId",
@@ -140,13 +145,14 @@ const NAMES: &[&str] = &[
     "model",
     "conversationId",
     "systemPrompt",
+    "messages",
     "attachments",
     "visitorData",
     "customerData",
 ];
 
 /// Those of them that are kept as they came, and so are never looked into.
-const RAW: &[&str] = &["attachments", "visitorData", "customerData"];
+const RAW: &[&str] = &["messages", "attachments", "visitorData", "customerData"];
 
 pub(crate) fn judge(json: &str, default_room: Option<&str>) -> Verdict {
     let Some(members) = Members::of(json) else {
@@ -264,6 +270,7 @@ impl Judged<'_> {
             (Held::Nothing, _) => return None,
             (Held::Count(0), Rule::Limit) => InvalidRequest,
             (Held::Count(count), Rule::Count | Rule::Limit) => return Some(count.to_string()),
+            (Held::Count(count), Rule::Index) => return Some(count.min(u32::MAX.into()).to_string()),
             (Held::Flag(flag), Rule::Flag) => return Some(flag.to_string()),
             (Held::Text(text), rule) => match rule.check(text) {
                 Ok(text) => return text,

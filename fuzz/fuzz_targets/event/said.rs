@@ -12,7 +12,8 @@ pub(crate) fn by(command: &Command) -> Told {
         Command::Ping => tell(&mut told, "type", "ping"),
         Command::AllDomainStats => tell(&mut told, "type", "get-all-domain-stats"),
         Command::Room(room, command) => {
-            tell(&mut told, "roomId", room.as_str());
+            let is_answer = matches!(command, RoomCommand::ResumeAnswer { .. } | RoomCommand::CancelAnswer);
+            tell(&mut told, if is_answer { "conversationId" } else { "roomId" }, room.as_str());
             in_room(command, &mut told);
         }
         Command::Visitors(domain, command) => {
@@ -88,6 +89,11 @@ fn in_room(command: &RoomCommand, told: &mut Told) {
             tell(told, "type", "toggle-live-agent");
             tell(told, "enabled", enabled);
         }
+        RoomCommand::ResumeAnswer { after } => {
+            tell(told, "type", "ai-resume");
+            maybe(told, "afterIndex", *after);
+        }
+        RoomCommand::CancelAnswer => tell(told, "type", "ai-cancel"),
     }
 }
 

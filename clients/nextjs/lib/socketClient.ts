@@ -20,10 +20,16 @@ class SocketIoWire {
 
   constructor(socket: Socket) {
     this.#socket = socket;
-    const closed = (reason: string) => this.onclose?.({ code: ABNORMAL_CLOSURE, reason });
+    const closed = (reason: string) => {
+      const tell = this.onclose;
+      this.onclose = null;
+      tell?.({ code: ABNORMAL_CLOSURE, reason });
+    };
     socket.on("connect", () => this.onopen?.());
     socket.on("connect_error", (error) => closed(error.message));
     socket.on("disconnect", closed);
+    // The end of a connection that was never open is kept quiet by all but the engine.
+    socket.io.engine.on("close", closed);
     socket.onAny((type: string, payload: object) => this.onmessage?.({ data: JSON.stringify({ ...payload, type }) }));
   }
 

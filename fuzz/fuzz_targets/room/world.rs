@@ -218,12 +218,14 @@ impl World {
     fn tell_owed(&mut self, id: &RoomId, spoken: &[Spoken]) {
         let seats = self.seats.get(id).into_iter().flatten().map(as_kept);
         let room = Room::open(id.clone(), seats, &mut self.store).expect("reading works");
-        for (spoken, output) in room.owed(spoken, &mut self.store, self.now).expect("reading works") {
+        for (spoken, outputs) in room.owed(spoken, &mut self.store, self.now).expect("reading works") {
             let told = self.told.entry(id.clone()).or_default();
             if told.iter().all(|told| told.run != spoken.run) {
                 told.push(spoken);
-                self.ledger.hear(id, &output, &BTreeMap::new());
-                self.log.extend(telling::of(id, &output));
+                for output in &outputs {
+                    self.ledger.hear(id, output, &BTreeMap::new());
+                    self.log.extend(telling::of(id, output));
+                }
             }
         }
     }

@@ -118,11 +118,12 @@ describe("a start on damaged files", { skip }, () => {
 
   test("a database of a newer release", () => inCopy(async (dir) => {
     const path = join(dir, "shard-0.db");
-    // The one row of the newest version in the table of versions: three bytes of record, row id, header, type, value.
+    // The first row of the table of versions: three bytes of record, row id, header, type, value.
     const file = await readFile(path);
-    const newest = [8, 7, 6, 5, 4, 3, 2].find((version) => file.indexOf(Buffer.from([3, version, 2, 1, version])) > 0);
+    const row = (version) => Buffer.from([3, 1, 2, 1, version]);
+    const newest = [9, 8, 7, 6, 5, 4].find((version) => file.indexOf(row(version)) > 0);
     assert.ok(newest, "no row of a version is found");
-    const at = file.indexOf(Buffer.from([3, newest, 2, 1, newest])) + 4;
+    const at = file.indexOf(row(newest)) + 4;
     await overwrite(path, at, Buffer.from([99]));
     const asItWas = await readFile(path);
     const output = await assertRefusesToStart({ DATA_DIR: dir }, path);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use weeziq_core::ids::RoomId;
 use weeziq_core::limits::{
-    FREE_JSON_DEPTH_MAX, HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, MADE_NAME_BYTES_MAX, MESSAGE_BYTES_MAX,
-    REPLY_TO_CHARS_MAX, URL_CHARS_MAX, VISITOR_DATA_BYTES_MAX,
+    FREE_JSON_DEPTH_MAX, HISTORY_DEFAULT, HISTORY_MAX, ID_CHARS_MAX, LABEL_CHARS_MAX, MADE_NAME_BYTES_MAX,
+    MESSAGE_BYTES_MAX, REPLY_TO_CHARS_MAX, URL_CHARS_MAX, VISITOR_DATA_BYTES_MAX,
 };
 use weeziq_core::protocol::error::ErrorCode::{self, InvalidJson, InvalidRequest, TooLarge, UnknownType};
 

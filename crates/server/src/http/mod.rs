@@ -137,6 +137,7 @@ impl App {
     }
 }
 
+/// 100 bits that nobody can guess.
 pub(crate) fn socket_id() -> SocketId {
     let mut bytes = [0; 16];
     // Without randomness from the system nothing here could be started in the first place.

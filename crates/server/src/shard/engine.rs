@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use weeziq_core::ids::SocketId;
 use weeziq_core::limits::CONNECT_WITHIN_MS;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::Received;
@@ -13,6 +12,7 @@ use super::audience::Frames;
 use super::conn::{Link, Socket};
 use super::recovery::Wanted;
 use super::stream::Stream;
+use crate::http::socket_id;
 use crate::socketio::{self, Args, Body, EnginePacket, Malformed, Packet, Place, Secret, Sid, Stands};
 use crate::websocket::frame::CloseCode;
 
@@ -229,7 +229,7 @@ impl Shard {
     fn disconnect(&mut self, slot: usize) {
         self.part_engine(slot, true);
         self.part(slot, Farewell::Clean);
-        let socket = self.fresh_socket_id();
+        let socket = socket_id();
         let (now, generation) = (self.now, self.next_generation);
         self.next_generation = self.next_generation.wrapping_add(1);
         let Some(conn) = self.conns.get_mut(slot) else { return };
@@ -244,15 +244,6 @@ impl Shard {
         if let Some(socket) = self.socket(slot) {
             socket.has_reply();
         }
-    }
-
-    /// 100 bits that nobody can guess.
-    pub(super) fn fresh_socket_id(&mut self) -> SocketId {
-        let mut bytes = [0; 16];
-        // Without randomness from the system the service could not be started in the first place.
-        let filled = getrandom::fill(&mut bytes);
-        debug_assert!(filled.is_ok(), "the system has randomness");
-        SocketId::from_entropy(u128::from_ne_bytes(bytes))
     }
 
     fn answer_probe(&mut self, slot: usize) -> Said {

@@ -18,6 +18,7 @@ use weeziq_core::store::{SqlError, log};
 use super::engine::Phase;
 use super::mailbox::Message;
 use super::{Shard, split};
+use crate::http::socket_id;
 use crate::socketio::{self, Place, Stands};
 use crate::websocket::frame::CloseCode;
 
@@ -277,7 +278,7 @@ impl Shard {
     }
 
     fn begin_afresh(&mut self, to: ConnId) {
-        let pid = self.fresh_socket_id();
+        let pid = socket_id();
         let Some(slot) = self.local(to) else { return };
         if let Some(engine) = self.engine(slot) {
             engine.wanted = None;

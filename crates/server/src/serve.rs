@@ -73,9 +73,10 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         trusted_proxies: settings.trust_proxy.clone().into(),
         polls: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX / 2)),
     };
-    tell_start(settings, listener.local_addr().ok(), app.shards.count());
+    let address = listener.local_addr().ok();
     let (to_http, arrived) = mpsc::unbounded_channel();
     let threads = start_shards(foundations, &app, listener, &to_http)?;
+    tell_start(settings, address, app.shards.count());
     let served = runtime.block_on(serve(arrived, app));
     for thread in threads {
         if thread.join().is_err() {

@@ -8,16 +8,19 @@
 pub(crate) mod arrivals;
 mod audience;
 mod backlog;
+mod clock;
 mod conn;
 mod deliver;
 mod dialect;
 pub(crate) mod engine;
+mod flush;
 mod gate;
 mod intake;
 pub(crate) mod mailbox;
 pub(crate) mod polling;
 pub(crate) mod recovery;
 mod rooms;
+mod stopping;
 mod stream;
 
 use std::cell::RefCell;
@@ -25,14 +28,13 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
-use weeziq_core::ai::model::{FinishReason, ModelEvent};
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
 use weeziq_core::limits::RECOVERY_MS;
 use weeziq_core::protocol::command::Request;
@@ -50,10 +52,11 @@ use crate::domains::Domains;
 use crate::http::App;
 use crate::settings::Durability;
 use crate::store::{Store, log_path, unusable};
-use crate::websocket::frame::CloseCode;
 use arrivals::{Entrance, Silent};
 use audience::Frames;
-use conn::{Conn, Link, Socket, State};
+use clock::Clock;
+pub(crate) use clock::wall_clock;
+use conn::{Conn, Link, Socket};
 use dialect::Dialect;
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
@@ -453,58 +456,6 @@ impl Shard {
         }
     }
 
-    /// Ends what is being written, with what there is; the goodbyes follow once that has been released.
-    fn stop(&mut self) {
-        if self.stopping.is_some() {
-            return;
-        }
-        self.stopping = Some(self.now.plus(conn::CLOSE_MS_MAX));
-        self.close_entrance();
-        for (run, (room, task)) in std::mem::take(&mut self.runs) {
-            task.abort();
-            self.interrupt(room, run);
-        }
-    }
-
-    fn interrupt(&mut self, room: RoomId, run: RunId) {
-        let event = ModelEvent::Finished(FinishReason::Interrupted);
-        self.tell_room(room, RoomInput::Model { run, event });
-    }
-
-    /// Once stopping: says goodbye as soon as all shards have released what they had, then waits for the peers.
-    fn is_done(&mut self) -> bool {
-        let Some(until) = self.stopping else { return false };
-        let has_released = !self.gate.is_syncing() && self.gate.open.is_empty();
-        if has_released && !std::mem::replace(&mut self.has_drained, true) {
-            self.shards.has_drained();
-        }
-        self.rounds_after_drain += u32::from(self.shards.all_drained() && !self.has_mail);
-        if self.rounds_after_drain < ROUNDS_AFTER_DRAIN && self.now < until {
-            return false;
-        }
-        for slot in 0..self.conns.capacity() {
-            match self.conns.get_mut(slot).map(|conn| &mut conn.link) {
-                Some(Link::Socket(socket)) if socket.state == State::Open => {
-                    let reason = self.come_back();
-                    self.close_socket(slot, CloseCode::GOING_AWAY, &reason);
-                }
-                Some(Link::Request(_) | Link::Arrived(_) | Link::Gone) => self.drop_conn(slot),
-                _ => {}
-            }
-        }
-        self.flush();
-        self.drop_unasked();
-        self.conns.is_empty() || self.now >= until
-    }
-
-    /// When to be back, spread so that the next process is not met by all at once.
-    fn come_back(&mut self) -> String {
-        let all = self.conns.len() * self.shards.count();
-        let spread_ms = (all as u64 * 1_000 / RETURNS_PER_SECOND).max(RETURN_WITHIN_MS_MIN);
-        let (_, entropy) = self.context();
-        format!("restarting; retryAfterMs={}", entropy % spread_ms)
-    }
-
     /// The slot of a connection, if it is ours and still the same.
     fn local(&self, id: ConnId) -> Option<usize> {
         let (shard, generation, slot) = split(id);
@@ -525,12 +476,6 @@ impl Shard {
     }
 }
 
-/// What one shard has released may still travel to another, and cause something there: so many looks into the mailbox
-/// before the goodbyes.
-const ROUNDS_AFTER_DRAIN: u32 = 4;
-/// Somewhat more than half of the joins a second that docs/benchmarks.md shows, since those who return have missed something.
-const RETURNS_PER_SECOND: u64 = 5_000;
-const RETURN_WITHIN_MS_MIN: u64 = 500;
 const STOPPING_PATIENCE: Duration = Duration::from_millis(5);
 /// A keep-alive sweep takes so many ticks.
 const SWEEP_TICKS: usize = 5;
@@ -542,36 +487,6 @@ fn join(shard: usize, generation: u32, slot: usize) -> ConnId {
 
 fn split(ConnId(id): ConnId) -> (usize, u32, usize) {
     ((id >> 56) as usize & 0x7F, ((id >> 32) & 0x00FF_FFFF) as u32, (id & 0xFFFF_FFFF) as usize)
-}
-
-/// The time of day, made to run forward: when the system's clock is set back, this one slows down until they agree, so
-/// that nothing that waits for a time waits for ever.
-struct Clock {
-    begun: Instant,
-    at_begin: UnixMs,
-}
-
-impl Clock {
-    fn new(now: UnixMs) -> Self {
-        Self { begun: Instant::now(), at_begin: now }
-    }
-
-    fn now(&self) -> UnixMs {
-        self.at_begin.plus(i64::try_from(self.begun.elapsed().as_millis()).unwrap_or(i64::MAX))
-    }
-
-    /// To be called once a tick.
-    fn follow(&mut self, wall: UnixMs) {
-        let now = self.now();
-        let next = now.plus(wall.since(now).max(-TICK_MS / 2));
-        // The shard holds its last instant until this clock has passed it again.
-        *self = Self::new(next);
-    }
-}
-
-pub(crate) fn wall_clock() -> UnixMs {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn context_of<'a>(policy: &'a Policy, (now, entropy): (UnixMs, u64)) -> Context<'a> {

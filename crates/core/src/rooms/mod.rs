@@ -12,6 +12,7 @@ pub mod message;
 mod presence;
 mod readers;
 mod roster;
+mod run;
 
 use std::sync::Arc;
 

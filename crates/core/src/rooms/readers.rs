@@ -1,7 +1,7 @@
 //! Those who read an answer without having asked for it: whoever comes back to it (`ai-resume`), and whoever ends it
 //! (`ai-cancel`).
 
-use super::conversation::{End, Run};
+use super::run::{End, Run};
 use super::{Failure, Room, Turn};
 use crate::Caller;
 use crate::ai::model::FinishReason;

@@ -12,6 +12,7 @@ mod clock;
 mod conn;
 mod deliver;
 mod dialect;
+mod domains;
 pub(crate) mod engine;
 mod flush;
 mod gate;
@@ -58,10 +59,11 @@ use clock::Clock;
 pub(crate) use clock::wall_clock;
 use conn::{Conn, Link, Socket};
 use dialect::Dialect;
+use domains::DomainSlot;
 use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
 use recovery::Asked;
-use rooms::{DomainSlot, Pending, RoomSlot, Timer};
+use rooms::{Pending, RoomSlot, Timer};
 
 /// What all shards share.
 pub(crate) struct Environment {

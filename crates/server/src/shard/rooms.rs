@@ -1,5 +1,5 @@
-//! The rooms and domains of a shard: finding, opening, timing and forgetting them (`failure.rs`: what a failed commit takes
-//! back).
+//! The rooms of a shard: finding, opening, timing and forgetting them (`domains.rs`: its domains; `failure.rs`: what a
+//! failed commit takes back).
 
 mod failure;
 
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, VisitorId};
-use weeziq_core::protocol::command::{RoomCommand, VisitorsCommand};
+use weeziq_core::protocol::command::RoomCommand;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput, Spoken};
-use weeziq_core::store::{SqlError, outbox, visitors};
+use weeziq_core::store::{SqlError, outbox};
 use weeziq_core::time::UnixMs;
-use weeziq_core::visitors::{Visitors, VisitorsInput};
+use weeziq_core::visitors::VisitorsInput;
 use weeziq_core::{Caller, Output};
 
 use super::audience::Audience;
@@ -32,16 +32,6 @@ pub(super) struct RoomSlot {
     has_failed: bool,
     /// The answers whose end their askers know of, though it is not stored.
     told: Vec<Spoken>,
-}
-
-pub(super) struct DomainSlot {
-    id: DomainId,
-    generation: u32,
-    pub(super) visitors: Option<Visitors>,
-    /// Who says so that a visitor is here, for rebuilding.
-    claims: HashMap<ConnId, Vec<VisitorId>>,
-    is_idling: bool,
-    has_failed: bool,
 }
 
 /// Something to look at later.
@@ -73,19 +63,19 @@ pub(super) enum Held {
 /// What the open transaction holds: whom to tell, what to forget and what to do again, should it fail.
 #[derive(Default)]
 pub(super) struct Pending {
-    callers: Vec<Caller>,
+    pub(super) callers: Vec<Caller>,
     rooms: Vec<usize>,
-    domains: Vec<usize>,
+    pub(super) domains: Vec<usize>,
     /// What rooms were opened with the knowledge of.
     told: Vec<(usize, Spoken)>,
-    farewells: Vec<Parting>,
+    pub(super) farewells: Vec<Parting>,
     /// Connections that go on as who they were: they have to try again.
     pub(super) recovering: Vec<ConnId>,
     /// Partings of transactions that failed, until storage works again.
     retried: Vec<Parting>,
 }
 
-enum Parting {
+pub(super) enum Parting {
     /// Of a connection as it was in the room then: it may have come back since.
     Room {
         room: RoomId,
@@ -110,7 +100,7 @@ impl Pending {
 /// A disk that is full fails every turn; the log needs to hear of it now and then.
 const COMPLAIN_EVERY_MS: i64 = 5_000;
 /// How long a room without members stays in memory.
-const IDLE_MS: i64 = 60_000;
+pub(super) const IDLE_MS: i64 = 60_000;
 /// After a failed commit, what is owed is looked at again by then.
 const AFTER_FAILURE_MS: i64 = 1_000;
 /// What another shard was given and has not been heard of by then is given again.
@@ -153,7 +143,7 @@ impl Shard {
     }
 
     /// While storage fails, each input has a transaction of its own, so that what can be done is done: reading, mostly.
-    fn isolate(&mut self) {
+    pub(super) fn isolate(&mut self) {
         if self.is_failing && !self.is_ending_turn {
             self.end_turn();
         }
@@ -288,99 +278,6 @@ impl Shard {
         Ok(())
     }
 
-    pub(super) fn tell_visitors(&mut self, id: DomainId, input: VisitorsInput) {
-        let shard = self.shards.of(id.as_str());
-        if shard != self.index {
-            return self.shards.send(shard, Message::Visitors { domain: id, input });
-        }
-        let slot = self.domain_slot(id.clone());
-        match &input {
-            VisitorsInput::Command { from, command, .. } => {
-                self.pending.callers.push(from.clone());
-                if let VisitorsCommand::Leave { visitor } = command {
-                    let parting = Parting::Domain(id, from.conn, visitor.clone());
-                    self.pending.farewells.push(parting);
-                }
-            }
-            VisitorsInput::Disconnected { conn, visitor } => {
-                let parting = Parting::Domain(id, *conn, visitor.clone());
-                self.pending.farewells.push(parting);
-            }
-            VisitorsInput::Alarm => {}
-        }
-        if let Err(error) = self.handle_visitors(slot, input) {
-            self.fail(&error);
-        }
-        self.isolate();
-    }
-
-    fn handle_visitors(&mut self, slot: usize, input: VisitorsInput) -> Result<(), SqlError> {
-        let moment = self.context();
-        let Some(domain) = self.domains.get_mut(slot) else {
-            return Ok(());
-        };
-        domain.note_claim(&input);
-        let visitors = match &mut domain.visitors {
-            Some(visitors) => visitors,
-            empty => {
-                let claims = domain.claims.iter();
-                let claims = claims.flat_map(|(conn, visitors)| visitors.iter().map(|v| (*conn, v.clone())));
-                empty.insert(Visitors::open(domain.id.clone(), claims, moment.0, &mut self.store)?)
-            }
-        };
-        self.pending.domains.push(slot);
-        let mut outputs = Vec::new();
-        visitors.handle(
-            context_of(&self.environment.policy, moment),
-            input,
-            &mut self.store,
-            &mut outputs,
-        )?;
-        if !domain.is_idling && visitors.is_idle() {
-            domain.is_idling = true;
-            let timer = Timer::Domain { slot, generation: domain.generation };
-            self.idle.push_back((moment.0.plus(IDLE_MS), timer));
-        }
-        for output in outputs {
-            match output {
-                // Due times need no gate, and they are the one output that must know its domain.
-                Output::WakeAt(at) => {
-                    self.timers.push(Reverse((at, Timer::Domain { slot, generation: domain.generation })));
-                }
-                output => self.gate.open.push(Held::Said { source: Source::Domain, output }),
-            }
-        }
-        Ok(())
-    }
-
-    fn domain_slot(&mut self, id: DomainId) -> usize {
-        if let Some(slot) = self.domain_slots.get(&id) {
-            return *slot;
-        }
-        self.next_generation = self.next_generation.wrapping_add(1);
-        let slot = self.domains.insert(DomainSlot {
-            id: id.clone(),
-            generation: self.next_generation,
-            visitors: None,
-            claims: HashMap::new(),
-            is_idling: true,
-            has_failed: false,
-        });
-        let generation = self.next_generation;
-        self.idle.push_back((self.now.plus(IDLE_MS), Timer::Domain { slot, generation }));
-        self.domain_slots.insert(id, slot);
-        slot
-    }
-
-    /// Those who were here when the last process ended have the grace to come back, from now on and not from
-    /// whenever somebody asks.
-    pub(super) fn wake_present_domains(&mut self) -> Result<(), SqlError> {
-        for domain in visitors::domains_with_visitors(&mut self.store)? {
-            self.tell_visitors(domain, VisitorsInput::Alarm);
-        }
-        self.store.commit()
-    }
-
     pub(super) fn arm_room(&mut self, slot: usize, at: UnixMs) {
         if let Some(room) = self.rooms.get(slot) {
             self.timers.push(Reverse((at, Timer::Room { slot, generation: room.generation })));
@@ -444,54 +341,11 @@ impl Shard {
             self.idle.push_back((now.plus(IDLE_MS), Timer::Room { slot, generation }));
         }
     }
-
-    fn evict_domain(&mut self, slot: usize, generation: u32) {
-        let Some(domain) = self.domains.get_mut(slot).filter(|d| d.generation == generation) else {
-            return;
-        };
-        domain.is_idling = false;
-        if domain.visitors.as_ref().is_none_or(Visitors::is_idle) && domain.claims.is_empty() {
-            self.domain_slots.remove(&domain.id);
-            self.domains.remove(slot);
-        }
-    }
 }
 
 impl RoomSlot {
     pub(super) fn is_writing(&self, run: RunId) -> bool {
         self.room.as_ref().is_some_and(|room| room.is_writing(run))
-    }
-}
-
-impl DomainSlot {
-    fn note_claim(&mut self, input: &VisitorsInput) {
-        use weeziq_core::visitors::Via;
-        match input {
-            VisitorsInput::Command {
-                from,
-                via: Via::Connection { .. },
-                command: VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. },
-            } => {
-                let claimed = self.claims.entry(from.conn).or_default();
-                if !claimed.contains(visitor) {
-                    claimed.push(visitor.clone());
-                }
-            }
-            VisitorsInput::Command { from, command: VisitorsCommand::Leave { visitor }, .. } => {
-                self.drop_claim(from.conn, visitor);
-            }
-            VisitorsInput::Disconnected { conn, visitor } => self.drop_claim(*conn, visitor),
-            VisitorsInput::Command { .. } | VisitorsInput::Alarm => {}
-        }
-    }
-
-    fn drop_claim(&mut self, conn: ConnId, visitor: &VisitorId) {
-        if let Some(claimed) = self.claims.get_mut(&conn) {
-            claimed.retain(|known| known != visitor);
-            if claimed.is_empty() {
-                self.claims.remove(&conn);
-            }
-        }
     }
 }
 

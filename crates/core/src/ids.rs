@@ -15,8 +15,9 @@ pub const ID_RULE: &str = "must be 1 to 128 characters without control character
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(transparent)]
+        #[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -76,17 +77,34 @@ impl RoomId {
     }
 }
 
+impl RoomId {
+    /// The same of a user, on a site or on none.
+    pub fn of_user(domain: Option<&DomainId>, user: &UserId) -> Self {
+        Self::of_visitor(domain.map_or("default", DomainId::as_str), user.as_str())
+    }
+}
+
 impl ClientMessageId {
     /// Of what a run says in a room. The letters after `kind` are the run's.
     pub fn of_run(kind: &str, run: RunId) -> Self {
         Self(format!("{kind}-{}", short_random_name(run.0)).into())
+    }
+
+    /// A client that names its own like that is taken at its word.
+    pub fn is_of_run(&self, kind: &str) -> bool {
+        self.as_str().strip_prefix(kind).is_some_and(|rest| rest.starts_with('-'))
     }
 }
 
 impl UserId {
     /// As whom the AI speaks in a room.
     pub fn ai() -> Self {
-        Self("ai-assistant".into())
+        Self("assistant".into())
+    }
+
+    /// As whom the service acts by itself.
+    pub fn service() -> Self {
+        Self("service".into())
     }
 
     /// As whom someone speaks who did not say.
@@ -104,6 +122,11 @@ fn is_name(text: &str) -> bool {
 /// A connection, as its host numbers it. Opaque to the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// Of what no connection waits for.
+    pub const NOBODY: Self = Self(u64::MAX);
+}
 
 /// One answer of a model. What a model says under a run that is over is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -152,7 +175,8 @@ impl Serialize for SocketId {
 }
 
 /// A place in a room's log: 1, 2, 3 … with no gap. 0 stands before the first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 

@@ -1,14 +1,19 @@
 //! One connection: what it is, what it may still do, and where each of its events belongs.
 
+use std::sync::Arc;
+
+use crate::access::identity::Identity;
 use crate::access::rate::{Quota, Usage};
+use crate::access::token::{self, Key};
 use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
 use crate::limits::{
     REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX, VISITS_PER_DIRECT_CONNECTION_MAX,
 };
 use crate::protocol::ack;
 use crate::protocol::command::{Command, Join, Refusal, Request, RoomCommand, VisitorsCommand, reply_to_of};
-use crate::protocol::error::ClientError;
+use crate::protocol::error::{ClientError, ErrorCode};
 use crate::time::UnixMs;
+use crate::visitors::whence::Whence;
 
 /// A connection's own memory. It has to stay small: there is one for each idle visitor.
 pub struct Session {
@@ -16,18 +21,28 @@ pub struct Session {
     /// The room of events that name none.
     default_room: Option<RoomId>,
     rooms: Vec<RoomId>,
+    /// Conversations whose answers it reads.
+    read: Vec<RoomId>,
     visits: Vec<(DomainId, VisitorId)>,
     visits_max: usize,
     /// Said of itself that it is a visitor or a customer; such a connection never watches others.
     is_visitor: bool,
     events: Usage,
     refused_since_calm: u32,
+    identity: Identity,
+    /// What its tokens are held against; None in open mode.
+    key: Option<Arc<Key>>,
+    whence: Whence,
+    /// A token that came with a join has changed who it is, and its host does not know it yet.
+    is_renewed: bool,
 }
 
 /// What became of a frame.
 pub enum Received {
     Request(Request),
     Refused(Refusal),
+    /// Its token does not hold any more: say so, and close with 4401.
+    Expired(Refusal),
     /// It has been refused too often: close with 1008.
     Abusive,
 }
@@ -38,12 +53,31 @@ impl Session {
             socket,
             default_room,
             rooms: Vec::new(),
+            read: Vec::new(),
             visits: Vec::new(),
             visits_max: VISITS_PER_CONNECTION_MAX,
             is_visitor: false,
             events: Usage::default(),
             refused_since_calm: 0,
+            identity: Identity::Open,
+            key: None,
+            whence: Whence::default(),
+            is_renewed: false,
         }
+    }
+
+    /// The same where the host knows something of where it comes from.
+    #[must_use]
+    pub fn come_from(self, whence: Whence) -> Self {
+        Self { whence, ..self }
+    }
+
+    /// The same where there is a key: what it may do depends on who it is.
+    #[must_use]
+    pub fn known_as(self, identity: Identity, key: Option<Arc<Key>>) -> Self {
+        // What was kept of a time without a key opens nothing.
+        let identity = if key.is_some() && identity.is_open() { Identity::Anonymous } else { identity };
+        Self { identity, key, ..self }
     }
 
     /// Of a connection that outlives the process that knew it: what its host kept beside it. Its rate begins anew.
@@ -63,7 +97,9 @@ impl Session {
     #[must_use]
     pub fn renew(&self, socket: SocketId) -> Self {
         let (events, refused_since_calm) = (self.events, self.refused_since_calm);
-        Self { events, refused_since_calm, ..Self::new(socket, self.default_room.clone()) }
+        let fresh = Self { events, refused_since_calm, ..Self::new(socket, self.default_room.clone()) };
+        let fresh = fresh.come_from(self.whence.clone());
+        fresh.known_as(self.identity.clone(), self.key.clone())
     }
 
     /// Parses one text frame and holds it against the limits of the connection.
@@ -71,17 +107,78 @@ impl Session {
         if let Some(refused) = self.spend(now, quota, || reply_to_of(frame)) {
             return refused;
         }
-        self.received(Request::parse(frame, self.default_room.as_ref()))
+        self.received(now, Request::parse_from(frame, self.default_room.as_ref(), &self.whence))
     }
 
-    fn received(&mut self, parsed: Result<Request, Refusal>) -> Received {
-        match parsed {
-            Err(refusal) => Received::Refused(refusal),
-            Ok(request) => match self.admit(&request.command) {
-                Ok(()) => Received::Request(request),
-                Err(error) => Received::Refused(Refusal { reply_to: request.reply_to, error }),
-            },
+    fn received(&mut self, now: UnixMs, parsed: Result<Request, Refusal>) -> Received {
+        let mut request = match parsed {
+            Err(refusal) => return Received::Refused(refusal),
+            Ok(request) => request,
+        };
+        let authorised = self.authorise(now, &mut request.command);
+        match authorised.and_then(|()| self.admit(&request.command)) {
+            Ok(()) => Received::Request(request),
+            Err(error) => {
+                let refusal = Refusal { reply_to: request.reply_to, error };
+                if self.identity.has_expired(now) {
+                    Received::Expired(refusal)
+                } else {
+                    Received::Refused(refusal)
+                }
+            }
         }
+    }
+
+    /// Holds a command against who sends it, and puts that name on it. A join may bring a token, new or renewed.
+    fn authorise(&mut self, now: UnixMs, command: &mut Command) -> Result<(), ClientError> {
+        let Some(key) = &self.key else { return Ok(()) };
+        if let Command::Room(_, RoomCommand::Join(Join { token: Some(token), .. })) = command {
+            let renewed = Identity::of(Some(key), Some(token.reveal()), now)?;
+            self.become_known(renewed)?;
+        }
+        self.identity.require_current(now)?;
+        self.identity.authorise(command, |room| self.rooms.contains(room))
+    }
+
+    /// Nobody becomes somebody else: rooms and conversations go by who it was.
+    fn become_known(&mut self, identity: Identity) -> Result<(), ClientError> {
+        let is_another = self.identity.subject().is_some_and(|known| Some(known) != identity.subject());
+        if is_another {
+            let why = "the token is another subject's than this connection's; open another connection for it";
+            return Err(ClientError::new(ErrorCode::Forbidden, why));
+        }
+        self.is_renewed |= self.identity != identity;
+        self.identity = identity;
+        Ok(())
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Has proved who it is, over a transport that says so behind the handshake.
+    pub fn prove(&mut self, token: &str, now: UnixMs) -> Result<(), ClientError> {
+        match &self.key {
+            Some(key) => self.become_known(Identity::of(Some(key), Some(token), now)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Whoever comes next over the same transport has to prove anew who it is.
+    pub fn forget_identity(&mut self) {
+        if self.key.is_some() {
+            self.identity = Identity::Anonymous;
+        }
+    }
+
+    /// True once after who it is has changed: its host has to look again at what hangs on that.
+    pub fn take_renewed(&mut self) -> bool {
+        std::mem::take(&mut self.is_renewed)
+    }
+
+    /// What it hears when its token ends while it is connected, if that is so.
+    pub fn expired(&self, now: UnixMs) -> Option<ClientError> {
+        self.identity.has_expired(now).then(token::expired)
     }
 
     /// The same for an event whose name stands beside its payload. `ack` is the number to acknowledge it under.
@@ -95,7 +192,7 @@ impl Session {
         if let Some(refused) = self.spend(now, quota, || ack::mark(ack, reply_to_of(payload))) {
             return refused;
         }
-        self.received(Request::parse_named(name, payload, ack, self.default_room.as_ref()))
+        self.received(now, Request::parse_named(name, payload, ack, self.default_room.as_ref(), &self.whence))
     }
 
     /// Takes one event from the quota, of something that has no reply and no refusal. False if there is none left.
@@ -169,11 +266,23 @@ impl Session {
             Command::Visitors(domain, VisitorsCommand::Leave { visitor }) => {
                 self.visits.retain(|visit| (&visit.0, &visit.1) != (domain, visitor));
             }
+            Command::Ask(Some(conversation), _)
+            | Command::Room(conversation, RoomCommand::ResumeAnswer { .. }) => {
+                if !self.read.contains(conversation) {
+                    // Of more than so many it is enough to know the newest.
+                    if self.read.len() >= ROOMS_PER_CONNECTION_MAX {
+                        self.read.remove(0);
+                    }
+                    self.read.push(conversation.clone());
+                }
+            }
             Command::Ping
             | Command::Room(..)
+            | Command::Desk(..)
+            | Command::Search(_)
             | Command::Visitors(..)
             | Command::AllDomainStats
-            | Command::Ask(..) => {}
+            | Command::Ask(None, _) => {}
         }
         Ok(())
     }
@@ -186,9 +295,15 @@ impl Session {
         self.is_visitor |= states_visitor(join);
     }
 
-    /// In open mode: whoever has not come as a visitor watches. Dashboards written for the original ask for nothing.
+    /// In open mode whoever has not come as a visitor watches: dashboards written for the original ask for nothing. With
+    /// tokens whoever has come as an agent or an admin does, the domains of its token.
     pub fn observes(&self) -> bool {
-        !self.is_visitor
+        if self.identity.is_open() { !self.is_visitor } else { self.identity.is_staff() }
+    }
+
+    /// Whether it has introduced itself as a visitor or a customer.
+    pub fn is_visitor(&self) -> bool {
+        self.is_visitor
     }
 
     /// Whether its end concerns this room.
@@ -205,9 +320,15 @@ impl Session {
         self.visits.iter().any(|(visited, _)| visited == domain)
     }
 
-    /// The rooms that its end concerns; they are asked for once.
+    /// The rooms that its end concerns, as a member or as a reader; they are asked for once.
     pub fn take_rooms(&mut self) -> Vec<RoomId> {
-        std::mem::take(&mut self.rooms)
+        let mut rooms = std::mem::take(&mut self.rooms);
+        for read in std::mem::take(&mut self.read) {
+            if !rooms.contains(&read) {
+                rooms.push(read);
+            }
+        }
+        rooms
     }
 
     /// The visits that its end concerns.

@@ -1,16 +1,29 @@
 //! `weeziq`: the native host. HTTP on a small runtime, everything else on shards.
 
 mod ai;
+mod backup;
 mod check;
+mod disk;
+mod doctor;
 mod domains;
+mod export;
+mod files;
+mod geoip;
 mod http;
 mod logging;
+mod metrics;
+mod progress;
+mod proven;
+mod retention;
+mod salt;
 mod serve;
 mod settings;
 mod shard;
 mod socketio;
 mod store;
+mod token;
 mod websocket;
+mod zones;
 
 use std::process::ExitCode;
 
@@ -39,14 +52,42 @@ fn run() -> Result<(), String> {
         return Err(format!(".env cannot be read: {error}"));
     }
     let cli = Cli::parse();
-    cli.settings.check()?;
-    match cli.command.unwrap_or(Command::Serve) {
+    let command = cli.command.unwrap_or(Command::Serve);
+    if !matches!(command, Command::Doctor { .. }) {
+        cli.settings.check()?;
+    }
+    match command {
+        Command::Doctor { ready } => {
+            say(&if ready { doctor::is_ready(&cli.settings) } else { doctor::examine(&cli.settings) }?);
+            Ok(())
+        }
         Command::Serve => {
             logging::start(&cli.settings);
             serve::run(&cli.settings)
         }
         Command::Check => {
             say(&check::all(&cli.settings.data_dir)?);
+            Ok(())
+        }
+        Command::Token(wanted) => {
+            let token = wanted.mint(&cli.settings, shard::wall_clock())?;
+            say(&format!("{token}\n"));
+            Ok(())
+        }
+        Command::Backup { target } => {
+            say(&backup::backup(&cli.settings.data_dir, &target)?);
+            Ok(())
+        }
+        Command::Restore { from } => {
+            say(&backup::restore(&from, &cli.settings.data_dir)?);
+            Ok(())
+        }
+        Command::Export { target } => {
+            say(&export::export(&cli.settings, &target)?);
+            Ok(())
+        }
+        Command::Import { from } => {
+            say(&export::import(&cli.settings, &from)?);
             Ok(())
         }
         Command::Config => {

@@ -23,10 +23,16 @@ use weeziq_core::Policy;
 use weeziq_core::access::rate::Quota;
 
 use crate::ai::Asker;
-use crate::ai::limiter::AddressLimiter;
+use crate::ai::limiter::{AddressLimiter, Limiter};
 use crate::check;
-use crate::domains::Domains;
-use crate::http::{App, Peer, router};
+use crate::domains::{Briefings, Domains};
+use crate::files::{Files, sweeper};
+use crate::http::{App, Peer, Watch, router, watch_router};
+use crate::metrics::process::Birth;
+use crate::metrics::requests::Requests;
+use crate::proven::Proven;
+use crate::retention;
+use crate::salt::DailySalt;
 use crate::settings::Settings;
 use crate::shard::arrivals::{Arrived, Entrance};
 use crate::shard::mailbox::{Message, Shards};
@@ -45,6 +51,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 pub(crate) fn run(settings: &Settings) -> Result<(), String> {
     // Fails only if a provider was installed before.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let born = Birth::now();
     let data = DataDir::open(&settings.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)))
@@ -53,36 +60,68 @@ pub(crate) fn run(settings: &Settings) -> Result<(), String> {
         .map_err(|error| format!("no threads: {error}"))?;
     // Before anything is written, so that a port in use leaves no trace.
     let listener = runtime.block_on(async { listen(SocketAddr::new(settings.host(), settings.port)) })?;
+    let (models, providers) = settings.ai()?;
+    let has_models = !models.is_demo();
+    let key = settings.key()?.map(Arc::new);
     let environment = Arc::new(Environment {
         policy: Policy {
-            models: settings.models(),
+            models,
             context_messages: settings.ai_context_messages.into(),
             ai_per_user: Quota::per_minute(settings.ai_per_user_per_min),
         },
         events: settings.events(),
         durability: settings.durability,
-        asker: Asker::new(runtime.handle().clone(), settings)?,
-        domains: Domains::open(&data.settings_file())?,
+        asker: Asker::new(runtime.handle().clone(), settings, providers)?,
+        domains: Arc::new(Domains::open(&data.settings_file(), settings.ai_daily_tokens)?),
         addresses: Arc::new(AddressLimiter::new(Quota::per_minute(settings.ai_per_ip_per_min))),
+        subjects: Limiter::new(Quota::per_minute(settings.ai_per_user_per_min)),
+        proven: Proven::open(&data.access_file(), key.is_some())?,
+        key,
     });
     let foundations = lay_foundations(&data, settings.shards())?;
+    let metrics =
+        settings.metrics_addr.0.map(|address| runtime.block_on(async { watch_at(address) })).transpose()?;
+    let shards = Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect());
+    let briefings = Briefings::start(environment.domains.clone(), shards.clone())
+        .map_err(|error| format!("no threads: {error}"))?;
+    let domains = environment.domains.clone();
     let app = App {
-        shards: Shards::new(foundations.iter().map(|foundation| foundation.mailbox.clone()).collect()),
+        briefings,
+        watch: Watch {
+            born,
+            requests: Requests::default(),
+            data_dir: settings.data_dir.as_path().into(),
+            has_own_listener: metrics.is_some(),
+        },
+        shards,
         environment,
+        files: Arc::new(Files::open(settings)?),
         origins: Arc::new(settings.origins()),
+        geoip: settings.geoip()?.map(Arc::new),
+        salt: Arc::new(DailySalt::open(&settings.data_dir)),
         trusted_proxies: settings.trust_proxy.clone().into(),
         polls: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX / 2)),
     };
+    if let Some(listener) = metrics {
+        runtime.spawn(serve_watch(listener, watch_router(app.clone())));
+    }
     let address = listener.local_addr().ok();
     let (to_http, arrived) = mpsc::unbounded_channel();
     let threads = start_shards(foundations, &app, listener, &to_http)?;
-    tell_start(settings, address, app.shards.count());
+    tell_start(settings, has_models, address, app.shards.count());
+    let files = app.clone();
+    runtime.spawn(async move { files.files.look().await });
+    runtime.spawn(sweeper::run(app.clone()));
+    runtime.spawn(retention::run(app.clone()));
+    let salt = app.salt.clone();
+    runtime.spawn(async move { salt.look_after().await });
     let served = runtime.block_on(serve(arrived, app));
     for thread in threads {
         if thread.join().is_err() {
             return Err("a shard panicked; this is a defect, please report it with the log".into());
         }
     }
+    domains.fold_log();
     tracing::info!("stopped; everything acknowledged is stored");
     served
 }
@@ -106,6 +145,24 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, String> {
         }
         _ => format!("cannot listen on HOST {} PORT {}: {error}", address.ip(), address.port()),
     })
+}
+
+fn watch_at(address: SocketAddr) -> Result<std::net::TcpListener, String> {
+    let listening = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listening.map_err(|error| format!("cannot listen on METRICS_ADDR {address}: {error}; choose another"))
+}
+
+/// Ends with the process, so that the end can be watched too.
+async fn serve_watch(listener: std::net::TcpListener, router: Router) {
+    let address = listener.local_addr().ok();
+    let serving = async { axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await };
+    tracing::info!(?address, "metrics are served there");
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "metrics are not served any more");
+    }
 }
 
 fn lay_foundations(data: &DataDir, wanted: usize) -> Result<Vec<Foundation>, String> {
@@ -154,15 +211,17 @@ fn checkpoint(checkpointers: &[Checkpointer]) {
     }
 }
 
-fn tell_start(settings: &Settings, address: Option<SocketAddr>, shards: usize) {
-    if !settings.models().openai && !settings.models().google {
+fn tell_start(settings: &Settings, has_models: bool, address: Option<SocketAddr>, shards: usize) {
+    if !has_models {
         tracing::info!(
             "no model key is set: the built-in offline demo answers; set OPENAI_API_KEY or GOOGLE_AI_API_KEY for real ones"
         );
     }
-    tracing::warn!(
-        "open mode: anyone who can reach this service may read and write every room; put it behind your own access control"
-    );
+    if matches!(settings.key(), Ok(None)) {
+        tracing::warn!(
+            "open mode: no AUTH_SECRET is set, so anyone who can reach this service may do anything: read and write every room, be anybody, change settings. Set AUTH_SECRET, or put it behind your own access control"
+        );
+    }
     let Some(address) = address else { return };
     // What a person can click: an unspecified address is no place to go.
     let host = match address.ip() {

@@ -2,16 +2,22 @@
 //! a sentence that names it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use weeziq_core::access::origins::Origins;
 use weeziq_core::access::secret::Secret;
+use weeziq_core::access::token::Key;
+use weeziq_core::ai::endpoints::{AiSettings, Providers};
 use weeziq_core::ai::models::Models;
-use weeziq_core::limits::{EVENTS_BURST, EVENTS_PER_SECOND};
+use weeziq_core::limits::{
+    EVENTS_BURST, EVENTS_PER_SECOND, FILE_BYTES_DEFAULT, FILE_BYTES_MOST, FILE_UNUSED_S,
+};
 
+use crate::geoip::GeoIp;
 use crate::store::SHARDS_MAX;
+use crate::token::Wanted;
 
 /// Real-time chat rooms, streamed AI answers and live visitors for web sites, from one binary.
 #[derive(Parser)]
@@ -26,12 +32,40 @@ pub(crate) struct Cli {
     pub(crate) settings: Settings,
 }
 
-#[derive(Clone, Copy, Subcommand)]
+#[derive(Clone, Subcommand)]
 pub(crate) enum Command {
     /// Run the service (the default).
     Serve,
     /// Print the effective settings, secrets redacted, and exit.
     Config,
+    /// Look at settings, storage, clock, network, keys and limits, and say what to do about each that is not as it should be.
+    Doctor {
+        /// Only whether the service that runs with these settings is ready, for supervisors.
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Print a token signed with AUTH_SECRET, and nothing else.
+    Token(Wanted),
+    /// Copy all that DATA_DIR holds, as it is at one moment, while the service goes on.
+    Backup {
+        /// A folder to be made, or a file if its name ends in .tar
+        target: PathBuf,
+    },
+    /// Put a backup into DATA_DIR, which must be empty, after holding it against its own word.
+    Restore {
+        /// A folder or a .tar file that `weeziq backup` has made
+        from: PathBuf,
+    },
+    /// Write all that DATA_DIR and the store of files hold as JSON Lines. The service must be stopped.
+    Export {
+        /// A folder to be made
+        target: PathBuf,
+    },
+    /// Read an export into DATA_DIR, which must be empty.
+    Import {
+        /// A folder that `weeziq export` has made
+        from: PathBuf,
+    },
     /// Read DATA_DIR's databases to the end and say whether they are whole. The service must be stopped.
     Check,
 }
@@ -44,6 +78,16 @@ pub(crate) struct Settings {
     /// Port to listen on; 0 takes a free one.
     #[arg(long, env, default_value_t = 8787, global = true)]
     pub(crate) port: u16,
+    /// Where to serve /metrics to anyone who reaches it, such as 127.0.0.1:9464 [default: on PORT, to staff]
+    #[arg(
+        long,
+        env,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "METRICS_ADDR",
+        global = true
+    )]
+    pub(crate) metrics_addr: MetricsAddr,
     /// Folder of the embedded storage. One process at a time.
     #[arg(long, env, default_value = "./data", value_name = "DATA_DIR", global = true)]
     pub(crate) data_dir: PathBuf,
@@ -69,12 +113,21 @@ pub(crate) struct Settings {
     /// Model of requests that name none [default: gpt-3.5-turbo, or gemini-2.5-flash if only Google has a key]
     #[arg(long, env, value_name = "AI_DEFAULT_MODEL", global = true)]
     pub(crate) ai_default_model: Option<String>,
+    /// Further models, and who stands in for whom, as JSON: {"name or prefix*": {"provider", "model"?, "baseUrl"?, "apiKeyEnv"?, "fallbacks"?, "tools"?}}
+    #[arg(long, env, value_name = "AI_MODELS", global = true)]
+    pub(crate) ai_models: Option<String>,
     /// Milliseconds that an attempt may take to its first token.
     #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "AI_FIRST_TOKEN_MS", global = true)]
     pub(crate) ai_first_token_ms: u64,
     /// Milliseconds that an answer may take with all its attempts.
     #[arg(long, env, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "AI_TOTAL_MS", global = true)]
     pub(crate) ai_total_ms: u64,
+    /// Attempts in a row that fail before an endpoint is left alone for a while; 0: never.
+    #[arg(long, env, default_value_t = 5, value_name = "AI_BREAKER_FAILURES", global = true)]
+    pub(crate) ai_breaker_failures: u32,
+    /// Milliseconds that it is left alone for at first.
+    #[arg(long, env, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=3_600_000), value_name = "AI_BREAKER_MS", global = true)]
+    pub(crate) ai_breaker_ms: u64,
     /// Messages of a conversation that the model sees, the question included.
     #[arg(long, env, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200), value_name = "AI_CONTEXT_MESSAGES", global = true)]
     pub(crate) ai_context_messages: u16,
@@ -84,14 +137,39 @@ pub(crate) struct Settings {
     /// AI requests a minute from one address; 0 switches the limit off.
     #[arg(long, env, default_value_t = 300, value_name = "AI_PER_IP_PER_MIN", global = true)]
     pub(crate) ai_per_ip_per_min: u32,
+    /// Tokens a day (UTC), of questions and answers together, for each domain; 0 is no budget. Over it the helpdesk answers.
+    #[arg(long, env, default_value_t = 0, value_name = "AI_DAILY_TOKENS", global = true)]
+    pub(crate) ai_daily_tokens: u64,
     /// Events a second on one connection, twice that in a burst; 0 switches the limit off.
     #[arg(long, env, default_value_t = EVENTS_PER_SECOND, value_name = "EVENTS_PER_SEC", global = true)]
     pub(crate) events_per_sec: u32,
 
+    /// A bucket for files, as s3://bucket/folder: S3, R2, MinIO. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT say which. [default: the folder DATA_DIR/files]
+    #[arg(long, env, value_name = "FILE_STORAGE_URL", global = true)]
+    pub(crate) file_storage_url: Option<String>,
+    /// Bytes of the largest file that is taken; 100000000 at most.
+    #[arg(long, env, default_value_t = FILE_BYTES_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=FILE_BYTES_MOST), value_name = "FILE_BYTES_MAX", global = true)]
+    pub(crate) file_bytes_max: u64,
+    /// Seconds after which a file that no message of its room has named is deleted.
+    #[arg(long, env, default_value_t = FILE_UNUSED_S, value_parser = clap::value_parser!(u32).range(1..), value_name = "FILE_UNUSED_S", global = true)]
+    pub(crate) file_unused_s: u32,
+
     /// Web pages that may connect: comma-separated origins, each exact or with one * in its host. [default: any; in production only pages served from here]
     #[arg(long, env, value_parser = Origins::parse, value_name = "ALLOWED_ORIGINS", global = true)]
     pub(crate) allowed_origins: Option<Origins>,
-    /// Comma-separated addresses of proxies whose X-Forwarded-For counts.
+    /// Secret of 32 bytes or more that tokens (JWT, HS256) are signed with. Without it, or a public key, anyone may do anything.
+    #[arg(long, env, hide_env_values = true, value_name = "AUTH_SECRET", global = true)]
+    pub(crate) auth_secret: Option<Secret>,
+    /// Instead of it, the PEM of an Ed25519 public key: tokens (JWT, EdDSA) are signed elsewhere.
+    #[arg(long, env, value_name = "AUTH_PUBLIC_KEY", global = true)]
+    pub(crate) auth_public_key: Option<String>,
+    /// The same in a file.
+    #[arg(long, env, value_name = "AUTH_PUBLIC_KEY_FILE", global = true)]
+    pub(crate) auth_public_key_file: Option<PathBuf>,
+    /// Database of countries in MaxMind's format (.mmdb), by which visitors' addresses are looked up; none is kept.
+    #[arg(long, env, value_name = "GEOIP_FILE", global = true)]
+    pub(crate) geoip_file: Option<PathBuf>,
+    /// Comma-separated addresses of proxies whose X-Forwarded-For counts, and without a GEOIP_FILE their CF-IPCountry.
     #[arg(long, env, value_delimiter = ',', value_name = "TRUST_PROXY", global = true)]
     pub(crate) trust_proxy: Vec<IpAddr>,
     /// production: JSON logs, strict origins. development: debug logs.
@@ -105,31 +183,50 @@ pub(crate) enum Durability {
     Normal,
 }
 
-/// Settings of the contract that this release cannot keep yet. Taking one silently would promise what is not so.
-const NOT_YET: &[&str] = &["AUTH_SECRET", "AI_MODELS", "AI_DAILY_TOKENS", "FILE_STORAGE_URL"];
+/// None, as when it is empty: there is no such listener.
+#[derive(Clone, Copy)]
+pub(crate) struct MetricsAddr(pub(crate) Option<SocketAddr>);
+
+impl std::str::FromStr for MetricsAddr {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = (!text.is_empty()).then(|| text.parse()).transpose();
+        address.map(Self).map_err(|_| "must be an address with a port, such as 127.0.0.1:9464")
+    }
+}
 
 impl Settings {
     /// What clap cannot check. The error is a sentence that names the setting.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(name) =
-            NOT_YET.iter().find(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
-        {
-            return Err(format!(
-                "{name} is set, but this release does not support it yet; unset it to start without"
-            ));
-        }
-        for (name, url) in
-            [("OPENAI_BASE_URL", &self.openai_base_url), ("GOOGLE_AI_BASE_URL", &self.google_ai_base_url)]
-        {
-            let is_url = |url: &String| {
-                reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-            };
-            if url.as_ref().is_some_and(|url| !url.is_empty() && !is_url(url)) {
-                return Err(format!("{name} must be a URL such as http://localhost:11434/v1"));
+        self.ai()?;
+        self.geoip()?;
+        self.key().map(drop)
+    }
+
+    /// Read into memory as it is now.
+    pub(crate) fn geoip(&self) -> Result<Option<GeoIp>, String> {
+        let file = self.geoip_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+        file.map(GeoIp::open).transpose()
+    }
+
+    /// What tokens are held against; None is open mode. One of them only, so that no token can choose.
+    pub(crate) fn key(&self) -> Result<Option<Key>, String> {
+        let secret = self.auth_secret.as_ref().map(Secret::reveal).filter(|secret| !secret.is_empty());
+        let pem = self.auth_public_key.as_deref().filter(|pem| !pem.is_empty());
+        let file = self.auth_public_key_file.as_deref().filter(|file| !file.as_os_str().is_empty());
+        let named = |name: &'static str| move |why: String| format!("{name} {why}");
+        match (secret, pem, file) {
+            (None, None, None) => Ok(None),
+            (Some(secret), None, None) => Key::shared(secret).map(Some).map_err(named("AUTH_SECRET")),
+            (None, Some(pem), None) => Key::public(pem).map(Some).map_err(named("AUTH_PUBLIC_KEY")),
+            (None, None, Some(file)) => {
+                let unreadable = |error| format!("AUTH_PUBLIC_KEY_FILE {} cannot be read: {error}", file.display());
+                let pem = std::fs::read_to_string(file).map_err(unreadable)?;
+                Key::public(&pem).map(Some).map_err(named("AUTH_PUBLIC_KEY_FILE"))
             }
+            _ => Err("set only one of AUTH_SECRET, AUTH_PUBLIC_KEY and AUTH_PUBLIC_KEY_FILE: what tokens are held against must not be a token's choice".into()),
         }
-        self.models().route(None).map_err(|error| format!("AI_DEFAULT_MODEL: {}", error.message))?;
-        Ok(())
     }
 
     pub(crate) fn is_production(&self) -> bool {
@@ -158,13 +255,17 @@ impl Settings {
         self.shards.map_or((cores / 2).clamp(1, 8), usize::from)
     }
 
-    pub(crate) fn models(&self) -> Models {
-        let is_set = |key: &Option<Secret>| key.as_ref().is_some_and(|key| !key.reveal().is_empty());
-        let is_given = |url: &Option<String>| url.as_ref().is_some_and(|url| !url.is_empty());
-        let openai = is_set(&self.openai_api_key) || is_given(&self.openai_base_url);
-        let google = is_set(&self.google_ai_api_key) || is_given(&self.google_ai_base_url);
-        let named = self.ai_default_model.as_deref().filter(|model| !model.is_empty());
-        Models { default: named.unwrap_or(Models::default_for(openai, google)).into(), openai, google }
+    /// The models, and where they are asked.
+    pub(crate) fn ai(&self) -> Result<(Models, Providers), String> {
+        let settings = AiSettings {
+            openai_key: self.openai_api_key.clone(),
+            google_key: self.google_ai_api_key.clone(),
+            openai_url: self.openai_base_url.clone(),
+            google_url: self.google_ai_base_url.clone(),
+            default_model: self.ai_default_model.clone(),
+            models: self.ai_models.clone(),
+        };
+        settings.read(&|name| std::env::var(name).ok())
     }
 
     pub(crate) fn events(&self) -> weeziq_core::access::rate::Quota {
@@ -185,6 +286,8 @@ impl fmt::Display for Settings {
         let durability = self.durability.to_possible_value();
         writeln!(f, "HOST={}", self.host())?;
         writeln!(f, "PORT={}", self.port)?;
+        let metrics = self.metrics_addr.0.map(|address| address.to_string());
+        writeln!(f, "METRICS_ADDR={}", metrics.unwrap_or_default())?;
         writeln!(f, "DATA_DIR={}", self.data_dir.display())?;
         writeln!(f, "DURABILITY={}", durability.as_ref().map_or("", |value| value.get_name()))?;
         writeln!(f, "SHARDS={}", self.shards())?;
@@ -192,14 +295,32 @@ impl fmt::Display for Settings {
         writeln!(f, "GOOGLE_AI_API_KEY={}", shown(&self.google_ai_api_key))?;
         writeln!(f, "OPENAI_BASE_URL={}", self.openai_base_url.as_deref().unwrap_or_default())?;
         writeln!(f, "GOOGLE_AI_BASE_URL={}", self.google_ai_base_url.as_deref().unwrap_or_default())?;
-        writeln!(f, "AI_DEFAULT_MODEL={}", self.models().default)?;
+        let default = self.ai().map(|(models, _)| models.default).unwrap_or_default();
+        writeln!(f, "AI_DEFAULT_MODEL={default}")?;
+        writeln!(f, "AI_MODELS={}", self.ai_models.as_deref().unwrap_or_default())?;
         writeln!(f, "AI_FIRST_TOKEN_MS={}", self.ai_first_token_ms)?;
         writeln!(f, "AI_TOTAL_MS={}", self.ai_total_ms)?;
+        writeln!(f, "AI_BREAKER_FAILURES={}", self.ai_breaker_failures)?;
+        writeln!(f, "AI_BREAKER_MS={}", self.ai_breaker_ms)?;
         writeln!(f, "AI_CONTEXT_MESSAGES={}", self.ai_context_messages)?;
         writeln!(f, "AI_PER_USER_PER_MIN={}", self.ai_per_user_per_min)?;
         writeln!(f, "AI_PER_IP_PER_MIN={}", self.ai_per_ip_per_min)?;
+        writeln!(f, "AI_DAILY_TOKENS={}", self.ai_daily_tokens)?;
         writeln!(f, "EVENTS_PER_SEC={}", self.events_per_sec)?;
+        writeln!(f, "FILE_STORAGE_URL={}", self.file_storage_url.as_deref().unwrap_or_default())?;
+        writeln!(f, "FILE_BYTES_MAX={}", self.file_bytes_max)?;
+        writeln!(f, "FILE_UNUSED_S={}", self.file_unused_s)?;
         writeln!(f, "ALLOWED_ORIGINS={}", std::env::var("ALLOWED_ORIGINS").unwrap_or_default())?;
+        writeln!(f, "AUTH_SECRET={}", shown(&self.auth_secret))?;
+        writeln!(
+            f,
+            "AUTH_PUBLIC_KEY={}",
+            self.auth_public_key.as_deref().unwrap_or_default().replace('\n', "\\n")
+        )?;
+        let file = self.auth_public_key_file.as_deref().unwrap_or(std::path::Path::new(""));
+        writeln!(f, "AUTH_PUBLIC_KEY_FILE={}", file.display())?;
+        let geoip = self.geoip_file.as_deref().unwrap_or(std::path::Path::new(""));
+        writeln!(f, "GEOIP_FILE={}", geoip.display())?;
         let proxies: Vec<String> = self.trust_proxy.iter().map(IpAddr::to_string).collect();
         writeln!(f, "TRUST_PROXY={}", proxies.join(","))?;
         writeln!(f, "NODE_ENV={}", self.node_env.as_deref().unwrap_or_default())
@@ -216,20 +337,49 @@ mod tests {
 
     #[test]
     fn the_example_file_and_the_printed_settings_name_each_setting() {
-        let names = |text: &str| -> BTreeSet<String> {
-            let lines = text.lines().map(|line| line.trim_start_matches("# "));
-            let named = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.to_owned());
-            named.filter(|name| name.chars().all(|c| c.is_ascii_uppercase() || c == '_')).collect()
-        };
+        let known = known();
+        assert_eq!(settings_in(EXAMPLE).map(|(name, _)| name.to_owned()).collect::<BTreeSet<_>>(), known);
+        let cli = Cli::parse_from(["weeziq", "--openai-api-key", "sk-secret", "--auth-secret", "sk-secret"]);
+        let printed = cli.settings.to_string();
+        assert_eq!(settings_in(&printed).map(|(name, _)| name.to_owned()).collect::<BTreeSet<_>>(), known);
+        assert!(!printed.contains("sk-secret"));
+    }
+
+    /// As whoever takes the `#` from before a line finds out.
+    #[test]
+    fn every_line_of_the_example_file_can_be_read_once_it_is_no_remark_any_more() {
+        for (name, line) in settings_in(EXAMPLE) {
+            let read: Vec<(String, String)> =
+                dotenvy::from_read_iter(line.as_bytes()).map(|pair| pair.expect(line)).collect();
+            let [(found, value)] = read.as_slice() else { panic!("{line} is {read:?}") };
+            assert_eq!(found, name, "{line}");
+            if !value.is_empty() {
+                let option = format!("--{}={value}", name.to_lowercase().replace('_', "-"));
+                let parsed = Cli::try_parse_from(["weeziq".to_owned(), option]);
+                assert!(parsed.is_ok(), "{line}: {}", parsed.err().unwrap());
+            }
+            if name == "AI_MODELS" {
+                let models = serde_json::from_str::<serde_json::Value>(value);
+                assert!(models.is_ok_and(|models| models.is_object()), "{value}");
+            }
+            if name == "AUTH_PUBLIC_KEY" {
+                assert_eq!(value.lines().count(), 3, "{value}");
+            }
+        }
+    }
+
+    const EXAMPLE: &str = include_str!("../../../.env.example");
+
+    fn known() -> BTreeSet<String> {
         let command = Cli::command();
-        let known: BTreeSet<String> = command
-            .get_arguments()
-            .filter_map(|argument| argument.get_env())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(names(include_str!("../../../.env.example")), known);
-        let cli = Cli::parse_from(["weeziq", "--openai-api-key", "sk-secret"]);
-        assert_eq!(names(&cli.settings.to_string()), known);
-        assert!(!cli.settings.to_string().contains("sk-secret"));
+        let names = command.get_arguments().filter_map(|argument| argument.get_env());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
+
+    /// The name and the line of each, whether or not it stands behind a `#`.
+    fn settings_in(text: &str) -> impl Iterator<Item = (&str, &str)> {
+        let lines = text.lines().map(|line| line.trim_start_matches("# "));
+        let named = lines.filter_map(|line| line.split_once('=').map(|(name, _)| (name, line)));
+        named.filter(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
     }
 }

@@ -9,7 +9,9 @@ use weeziq_core::store::conversations::Asked;
 use weeziq_core::store::log::Log;
 use weeziq_core::store::{Sql, SqlError, Value, outbox};
 
+use crate::answers::Answers;
 use crate::frame::{Heard, fingerprint};
+use crate::host::ANSWERS_BY_ITSELF;
 
 /// A promise of the contract, by what breaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(crate) enum Checker {
     Resume,
     /// AI text after people took over.
     Fence,
+    /// What somebody read of an answer is not what the model sent, or not once.
+    SameText,
     /// A question without exactly one end.
     OneEnd,
     /// `room-users` does not list those who are there.
@@ -40,6 +44,8 @@ pub(crate) enum Checker {
     Typing,
     /// What one room said into another is not there.
     Published,
+    /// What a customer said was not asked of the AI that answers by itself, or not once.
+    Unanswered,
     /// A cap was passed.
     Caps,
     /// A request without an answer.
@@ -59,6 +65,7 @@ pub(crate) struct Checks {
     /// may hear a little more. docs/simulation.md tells of it.
     pub(crate) words_travel: bool,
     pub(crate) breach: Option<Breach>,
+    pub(crate) answers: Answers,
     /// By room and seq: the fingerprint of the frame.
     told: HashMap<String, BTreeMap<u64, u64>>,
     /// By room, user and clientMessageId: the message's id and place.
@@ -79,6 +86,12 @@ impl Checks {
     pub(crate) fn require(&mut self, holds: bool, checker: Checker, what: impl FnOnce() -> String) {
         if !holds {
             self.fail(checker, what());
+        }
+    }
+
+    pub(crate) fn same_text(&mut self, read: Result<(), String>, heard: &Heard) {
+        if let Err(why) = read {
+            self.fail(Checker::SameText, format!("{why}; {}", heard.json));
         }
     }
 
@@ -121,14 +134,15 @@ impl Checks {
     /// At the end: every question that was put to a model stands in the room that it was to be published in, and
     /// nothing is still to be handed over.
     pub(crate) fn published(&mut self, sql: &mut dyn Sql) -> Result<(), SqlError> {
-        let kept = outbox::all(sql)?.len();
+        let kept =
+            outbox::all(sql)?.iter().filter(|kept| matches!(kept.word, outbox::Word::Post(..))).count();
         self.require(kept == 0, Checker::Published, || format!("{kept} posts are still to be taken"));
         let mut runs: Vec<Asked> = Vec::new();
         let answered =
             "SELECT asked FROM run WHERE finish_reason IN ('stop', 'length', 'content_filter', 'error')";
         sql.query(answered, &[], &mut |row| runs.extend(serde_json::from_str::<Asked>(row.text(0)).ok()))?;
-        for Asked { run, room, .. } in runs {
-            let Some(room) = room else { continue };
+        for Asked { run, room, said, .. } in runs {
+            let Some(room) = room.filter(|_| said.is_none()) else { continue };
             let id = ClientMessageId::of_run("question", RunId(run));
             let mut found = 0;
             sql.query(
@@ -140,6 +154,29 @@ impl Checks {
                 format!("the question of run {run:x} stands {found} times in {room}")
             });
         }
+        Ok(())
+    }
+
+    /// At the end: what customers said where the AI answers by itself was asked of it, and once; and what people said was
+    /// recounted to it once.
+    pub(crate) fn unanswered(&mut self, sql: &mut dyn Sql) -> Result<(), SqlError> {
+        let mut found = Vec::new();
+        sql.query(
+            "SELECT name || ' asked ' || json_extract(asked, '$.said') || ' twice' FROM run JOIN room ON room.id = run.room
+                WHERE json_extract(asked, '$.said') IS NOT NULL
+                GROUP BY run.room, json_extract(asked, '$.said') HAVING count(*) > 1
+            UNION ALL SELECT name || ' never asked ' || last.seq FROM room JOIN event AS last ON last.room = room.id
+                AND last.seq = (SELECT max(seq) FROM event WHERE room = room.id AND kind IN (0, 3))
+                WHERE domain = ? AND last.kind = 0 AND last.role IN ('user', 'customer') AND last.seq > said
+                AND NOT EXISTS (SELECT 1 FROM event AS gone WHERE gone.room = room.id AND gone.target_seq = last.seq
+                    AND gone.kind = 2) AND live_agent = 0
+                AND coalesce(last.client_message_id, '') NOT LIKE 'question-%'
+            UNION ALL SELECT name || ' was told twice what people said' FROM turn JOIN room ON room.id = turn.room
+                WHERE speaker = 2 GROUP BY turn.room, text HAVING count(*) > 1",
+            &[Value::Text(ANSWERS_BY_ITSELF)],
+            &mut |row| found.push(row.text(0).to_owned()),
+        )?;
+        found.into_iter().for_each(|what| self.fail(Checker::Unanswered, what));
         Ok(())
     }
 
@@ -185,6 +222,10 @@ impl Checks {
             self.require(!(is_fenced && by_ai), Checker::Fence, || {
                 format!("the log of {name} has an answer at {seq}, while people are in charge")
             });
+            if by_ai && let Some(text) = &heard.message {
+                let posted = self.answers.posted(text);
+                self.same_text(posted, &heard);
+            }
             self.settle_ack(name, &heard, seq, &mut sent);
         }
         if let Some((seq, _)) = told.pop_first() {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::answers::Read;
 use crate::world::Tally;
 
 pub(crate) const HELP: &str = "weeziq-simulation --seeds COUNT [--from SEED] [--steps N]
@@ -53,10 +54,12 @@ pub(crate) fn say(line: &str) {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { frames, events, crashes, evictions, failed_turns, asked } = self;
+        let Self { frames, events, crashes, evictions, failed_turns, asked, read } = self;
+        let Read { answers, cancelled, interrupted, resumed } = read;
         write!(
             f,
-            "{events} events, {frames} frames, {asked} answers, {crashes} crashes, {evictions} evictions, {failed_turns} failed turns"
+            "{events} events, {frames} frames, {crashes} crashes, {evictions} evictions, {failed_turns} failed turns; {asked} answers, \
+             {answers} of them read to an end and the same to the byte ({cancelled} cancelled, {interrupted} interrupted, {resumed} read over a cut)"
         )
     }
 }
@@ -69,5 +72,6 @@ impl Tally {
         self.evictions += other.evictions;
         self.failed_turns += other.failed_turns;
         self.asked += other.asked;
+        self.read.add(other.read);
     }
 }

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 use weeziq_core::ids::ConnId;
 
+use crate::answers::{Reading, Request, Wants};
 use crate::checks::{Checker, Checks};
-use crate::frame::Frame;
+use crate::frame::{Frame, Heard};
+use crate::host::ANSWERS_BY_ITSELF;
 use crate::rng::Rng;
-use crate::view::View;
+use crate::view::{self, View};
 
 pub(crate) struct Client {
     name: String,
@@ -26,9 +28,13 @@ pub(crate) struct Client {
     again: Vec<(i64, Again)>,
     /// Requests on this connection that are not answered, by their `id`.
     waiting: BTreeMap<String, Waits>,
+    /// The answers that it asked for, by conversation; it comes back to those that it was cut off from.
+    readings: BTreeMap<String, Reading>,
     next: u64,
     visitor: Option<(String, String)>,
     pub(crate) is_visiting: bool,
+    /// It has ended an answer without a name for the request: an end without one may be the reply.
+    cancels: bool,
     /// It has taken all the places that one connection may have, and may find no way back into its rooms.
     hoards: bool,
     /// Who the statistics say are on the site.
@@ -57,7 +63,7 @@ enum Waits {
     Join(String),
     Leave(String),
     Send(String),
-    Ask,
+    Ask(Wants),
     Visit,
     /// Only what changes nothing is answered, or what is refused.
     Toggle,
@@ -81,11 +87,13 @@ impl Client {
             sent: Vec::new(),
             again: Vec::new(),
             waiting: BTreeMap::new(),
+            readings: BTreeMap::new(),
             next: 0,
             visitor: index
                 .is_multiple_of(3)
                 .then(|| (format!("shop-{}", index % 2), format!("visitor-{user}"))),
             is_visiting: false,
+            cancels: false,
             hoards: false,
             listed: None,
             out: Vec::new(),
@@ -110,11 +118,23 @@ impl Client {
         if self.is_visiting {
             self.visit();
         }
+        self.read_on();
+    }
+
+    /// What it was reading goes on from where it was cut off.
+    fn read_on(&mut self) {
+        self.readings.retain(|name, _| !name.contains(' '));
+        let stands = |(name, reading): (&String, &Reading)| Some((name.clone(), reading.stands_at()?));
+        let begun: Vec<(String, u32)> = self.readings.iter().filter_map(stands).collect();
+        for (conversation, index) in begun {
+            let event = json!({ "type": "ai-resume", "conversationId": conversation, "afterIndex": index });
+            self.request(Waits::Ask(Wants::Rest(index + 1)), event);
+        }
     }
 
     pub(crate) fn disconnect(&mut self) {
         self.conn = None;
-        self.hoards = false;
+        (self.hoards, self.cancels) = (false, false);
         self.waiting.clear();
         self.again.clear();
         self.out.clear();
@@ -176,10 +196,13 @@ impl Client {
     }
 
     fn say(&mut self, message: &Message) {
-        let event = json!({
+        let mut event = json!({
             "type": "send-message", "roomId": message.room, "message": message.text,
             "role": self.role.unwrap_or("user"), "clientMessageId": message.id,
         });
+        if let Some(domain) = domain_of(&message.room) {
+            set(&mut event, "domainId", json!(domain));
+        }
         self.request(Waits::Send(message.id.clone()), event);
     }
 
@@ -243,12 +266,17 @@ impl Client {
         if let Some(role) = self.role {
             set(&mut event, "role", json!(role));
         }
+        if let Some(domain) = domain_of(room) {
+            set(&mut event, "domainId", json!(domain));
+        }
         self.request(Waits::Join(room.to_owned()), event);
     }
 
     fn ask(&mut self, room: &str, rng: &mut Rng) {
         let kind = if rng.chance(70) { "ai-stream" } else { "ai-chat" };
+        let wants = if kind == "ai-stream" { Wants::Stream } else { Wants::End };
         let mut event = json!({ "type": kind, "message": "why?" });
+        let few = rng.chance(50);
         if rng.chance(80) {
             set(&mut event, "conversationId", json!(format!("talk-{}", rng.below(3))));
         }
@@ -259,8 +287,11 @@ impl Client {
             set(&mut event, "model", json!("unheard-of"));
         }
         // Now and then everyone wants to know at once.
-        for _ in 0..if rng.chance(5) { 12 } else { 1 } {
-            self.request(Waits::Ask, event.clone());
+        for n in 0..if rng.chance(5) { 12 } else { 1 } {
+            if !few {
+                set(&mut event, "message", json!(format!("why {n}?")));
+            }
+            self.request(Waits::Ask(wants), event.clone());
         }
     }
 
@@ -268,15 +299,25 @@ impl Client {
     /// name that it has them by, so that nothing is waited for.
     fn follow(&mut self, rng: &mut Rng) {
         let kind = if rng.chance(70) { "ai-resume" } else { "ai-cancel" };
-        let mut event = json!({ "type": kind, "conversationId": format!("talk-{}", rng.below(3)) });
+        let conversation = format!("talk-{}", rng.below(3));
+        let mut event = json!({ "type": kind, "conversationId": conversation });
+        let mut wants = if kind == "ai-resume" { Wants::Rest(0) } else { Wants::End };
         if kind == "ai-resume" && rng.chance(50) {
-            set(&mut event, "afterIndex", json!(rng.below(4)));
+            let after = rng.below(4) as u32;
+            set(&mut event, "afterIndex", json!(after));
+            wants = Wants::Rest(after + 1);
         }
-        let hears = self.waiting.values().any(|waits| matches!(waits, Waits::Ask));
+        let hears = self.waiting.values().any(|waits| matches!(waits, Waits::Ask(_)));
         match kind {
-            "ai-cancel" if hears => self.push(event),
+            "ai-cancel" if hears => {
+                self.cancels = true;
+                self.push(event);
+            }
             _ if hears => {}
-            _ => self.request(Waits::Ask, event),
+            _ => {
+                self.readings.remove(&conversation);
+                self.request(Waits::Ask(wants), event);
+            }
         }
     }
 
@@ -380,7 +421,8 @@ impl Client {
         let is_chunk = heard.kind == "ai-stream-chunk";
         let room =
             heard.room_id.as_deref().and_then(|room| self.views.get_mut(room).map(|view| (room, view)));
-        if let Some((room, view)) = room {
+        let may_be_reply = self.cancels && heard.kind == "ai-stream-complete" && frame.reply_to.is_none();
+        if let Some((room, view)) = room.filter(|_| !may_be_reply) {
             view.hear(room, frame, checks);
         }
         if heard.kind == "domain-stats" {
@@ -388,6 +430,11 @@ impl Client {
             self.listed = Some(visitors.collect());
         }
         let Some(reply_to) = frame.reply_to.as_deref() else { return };
+        if let Some(Waits::Ask(wants)) = self.waiting.get(reply_to) {
+            let request = Request { id: reply_to, wants: *wants };
+            let beside = self.beside(heard, request);
+            view::read(&mut self.readings, beside, request, heard, checks);
+        }
         if is_chunk {
             let is_asked = self.waiting.contains_key(reply_to);
             return checks.require(is_asked, Checker::OneEnd, || {
@@ -401,6 +448,20 @@ impl Client {
                 checks.fail(checker, format!("{} is answered twice: {}", reply_to, heard.json));
             }
         }
+    }
+
+    /// If it reads this answer already: it asked the same twice, and hears it twice.
+    fn beside(&self, heard: &Heard, request: Request<'_>) -> Option<String> {
+        let own = format!("{} {}", self.name, request.id);
+        if self.readings.contains_key(&own) {
+            return Some(own);
+        }
+        let other = self.readings.get(heard.conversation_id.as_ref()?)?;
+        // Or it has just asked for the rest of it.
+        let is_resuming = || self.waiting.values().any(|waits| matches!(waits, Waits::Ask(Wants::Rest(_))));
+        let is_read =
+            other.stands_at().is_some() && (self.waiting.contains_key(other.request()) || is_resuming());
+        (request.wants == Wants::Stream && is_read && other.request() != request.id).then_some(own)
     }
 
     fn take_answer(&mut self, waits: Waits, frame: &Frame, now: i64, checks: &mut Checks) {
@@ -443,7 +504,7 @@ impl Client {
     /// At the end: nothing is owed.
     pub(crate) fn settle(&self, checks: &mut Checks) {
         for (id, waits) in self.waiting.iter().filter(|(_, waits)| !matches!(waits, Waits::Toggle)) {
-            let checker = if matches!(waits, Waits::Ask) { Checker::OneEnd } else { Checker::Answered };
+            let checker = if matches!(waits, Waits::Ask(_)) { Checker::OneEnd } else { Checker::Answered };
             checks.fail(checker, format!("{} still waits for the answer to {id}", self.name));
         }
         checks.require(self.outbox.is_empty(), Checker::Answered, || {
@@ -451,6 +512,11 @@ impl Client {
             format!("{} could never send {ids:?}", self.name)
         });
     }
+}
+
+/// Every second room belongs to a site, whose AI answers customers by itself.
+fn domain_of(room: &str) -> Option<&'static str> {
+    room.ends_with(['1', '3']).then_some(ANSWERS_BY_ITSELF)
 }
 
 fn set(event: &mut Value, name: &str, value: Value) {

@@ -28,6 +28,14 @@ pub(crate) struct Heard {
     pub(crate) retry_after_ms: Option<i64>,
     pub(crate) messages: Option<Vec<Past>>,
     pub(crate) visitors: Option<Vec<Visitor>>,
+    pub(crate) message: Option<String>,
+    pub(crate) conversation_id: Option<String>,
+    pub(crate) chunk: Option<String>,
+    pub(crate) index: Option<u32>,
+    pub(crate) full_response: Option<String>,
+    pub(crate) finish_reason: Option<String>,
+    #[serde(default)]
+    pub(crate) error: bool,
     #[serde(skip)]
     pub(crate) json: String,
     /// Of the whole JSON: two tellings of one event must be the same to the byte.

@@ -88,7 +88,7 @@ impl Pending {
                 }
                 self.callers.push(from.clone());
             }
-            VisitorsInput::Alarm => {}
+            VisitorsInput::Listed(_) | VisitorsInput::Unlisted { .. } | VisitorsInput::Alarm => {}
         }
     }
 }

@@ -6,15 +6,19 @@ mod loss;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use weeziq_core::access::identity::Identity;
 use weeziq_core::access::rate::Quota;
 use weeziq_core::ai::model::ModelEvent;
 use weeziq_core::ai::models::Models;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, SocketId, VisitorId};
-use weeziq_core::protocol::command::{Command, Request, VisitorsCommand};
+use weeziq_core::protocol::command::{Ask, Command, Request, VisitorsCommand};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput, Spoken};
 use weeziq_core::session::{Received, Session};
-use weeziq_core::store::{SqlError, outbox};
+use weeziq_core::store::{
+    SqlError,
+    outbox::{self, Word},
+};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::{Via, Visitors, VisitorsInput};
 use weeziq_core::{Caller, Context, Output, Policy};
@@ -64,10 +68,15 @@ pub(crate) enum Effect {
         room: RoomId,
         run: RunId,
     },
+    /// To be asked of a room, once it is known what its domain wants.
+    Said {
+        room: RoomId,
+        ask: Box<(Caller, Ask)>,
+    },
     Relay {
         from: RoomId,
         to: RoomId,
-        input: RoomInput,
+        input: Box<RoomInput>,
         kept: Option<i64>,
     },
     Sync,
@@ -124,11 +133,13 @@ struct DomainSlot {
     claims: BTreeSet<(ConnId, VisitorId)>,
 }
 
+/// The domain whose AI does.
+pub(crate) const ANSWERS_BY_ITSELF: &str = "shop-1";
 const EVENTS: Quota = Quota::per_second(50, 100);
 
 impl Host {
     pub(crate) fn new(flavour: Flavour, rng: Rng, now: UnixMs) -> Result<Self, SqlError> {
-        let models = Models { default: "gpt-4o".into(), openai: true, google: true };
+        let models = Models::new(Some("gpt-4o"), true, true);
         Ok(Self {
             flavour,
             policy: Policy { models, context_messages: 10, ai_per_user: Quota::per_minute(20) },
@@ -162,8 +173,10 @@ impl Host {
         let socket = conn.session.socket;
         match conn.session.receive(self.now, frame, EVENTS) {
             Received::Request(request) => self.dispatch(id, socket, request),
-            Received::Refused(refusal) => {
-                let caller = Caller { conn: id, socket, reply_to: refusal.reply_to };
+            // Nobody has a token here, so none expires.
+            Received::Refused(refusal) | Received::Expired(refusal) => {
+                let caller =
+                    Caller { conn: id, socket, reply_to: refusal.reply_to, identity: Identity::Open };
                 self.answer(&caller, Event::error(&refusal.error, self.now));
                 self.settle();
             }
@@ -175,10 +188,11 @@ impl Host {
     }
 
     fn dispatch(&mut self, conn: ConnId, socket: SocketId, request: Request) {
-        let from = Caller { conn, socket, reply_to: request.reply_to };
+        let from = Caller { conn, socket, reply_to: request.reply_to, identity: Identity::Open };
         match request.command {
-            Command::Ping | Command::AllDomainStats => self.answer(&from, Event::Pong),
+            Command::Ping | Command::AllDomainStats | Command::Search(_) => self.answer(&from, Event::Pong),
             Command::Room(room, command) => self.tell_room(&room, RoomInput::Command { from, command }),
+            Command::Desk(room, command) => self.tell_room(&room, RoomInput::Desk { from, command }),
             Command::Visitors(domain, command) => {
                 let via = Via::Connection { user_agent: None };
                 self.tell_domain(&domain, VisitorsInput::Command { from, via, command });
@@ -186,9 +200,13 @@ impl Host {
             Command::Ask(conversation, ask) => {
                 let own = || RoomId::of_visitor("connection", socket.as_str());
                 let room = conversation.unwrap_or_else(own);
-                self.tell_room(&room, RoomInput::Ask { from, ask, settings: Arc::default() });
+                self.ask(&room, from, ask);
             }
         }
+    }
+
+    pub(crate) fn ask(&mut self, conversation: &RoomId, from: Caller, ask: Ask) {
+        self.tell_room(conversation, RoomInput::Ask { from, ask, briefing: Box::default() });
     }
 
     /// A connection is gone; everything that it was in learns of it.
@@ -233,7 +251,12 @@ impl Host {
                     }
                 }
                 Parting::Domain { domain, conn, visitor } => {
-                    self.tell_domain(&domain, VisitorsInput::Disconnected { conn, visitor });
+                    let claim = (conn, visitor);
+                    let is_back = self.domains.get(&domain).is_some_and(|slot| slot.claims.contains(&claim));
+                    if !is_back {
+                        let (conn, visitor) = claim;
+                        self.tell_domain(&domain, VisitorsInput::Disconnected { conn, visitor });
+                    }
                 }
             }
         }
@@ -379,20 +402,34 @@ impl Host {
             self.gate.syncing = Some(released);
             self.effects.push(Effect::Sync);
         } else {
-            released.into_iter().for_each(|held| self.carry_out(held));
+            self.let_out(released);
         }
     }
 
     /// The disk has what was committed.
     pub(crate) fn synced(&mut self) {
         let released = self.gate.syncing.take().unwrap_or_default();
-        released.into_iter().for_each(|held| self.carry_out(held));
+        self.let_out(released);
+    }
+
+    /// What a room says to itself is another turn: what this one has to tell is told before.
+    fn let_out(&mut self, released: Vec<Held>) {
+        let is_own = |held: &Held| match (&held.output, &held.source) {
+            (Output::Relay { room, .. }, Source::Room(from)) => room == from,
+            _ => false,
+        };
+        let (own, told): (Vec<_>, Vec<_>) = released.into_iter().partition(is_own);
+        told.into_iter().chain(own).for_each(|held| self.carry_out(held));
     }
 
     fn carry_out(&mut self, Held { source, output }: Held) {
         match (output, source) {
             (Output::Reply { to, reply_to, event }, _) => self.send(to, reply_to, Heard::of(&event)),
             (Output::TellObservers { event, .. }, _) => self.tell_observers(&event),
+            (Output::List(listing), _) => {
+                let domain = listing.domain.clone();
+                self.tell_domain(&domain, VisitorsInput::Listed(listing));
+            }
             (Output::CancelModel { run }, _) => drop(self.runs.remove(&run.0)),
             (Output::WakeAt(at), Source::Room(room)) => self.wake(Place::Room(room), at),
             (Output::WakeAt(at), Source::Domain(domain)) => self.wake(Place::Domain(domain), at),
@@ -425,13 +462,17 @@ impl Host {
                 self.runs.insert(run.0, id.clone());
                 self.effects.push(Effect::Ask { room: id, run });
             }
+            Output::Said { domain, message } if domain.as_str() == ANSWERS_BY_ITSELF => {
+                let ask = Box::new((Caller::unasked(&message), Ask::unasked(domain, &message)));
+                self.effects.push(Effect::Said { room: id, ask });
+            }
             _ => {}
         }
     }
 
     fn relay(&mut self, from: RoomId, to: RoomId, input: RoomInput, kept: Option<i64>) {
         if self.flavour == Flavour::Objects && from != to {
-            self.effects.push(Effect::Relay { from, to, input, kept });
+            self.effects.push(Effect::Relay { from, to, input: Box::new(input), kept });
         } else {
             self.tell_room_kept(&to, input, kept);
         }
@@ -471,9 +512,15 @@ impl Host {
 
     /// What has not been taken is given again.
     pub(super) fn empty_outbox(&mut self) -> Result<(), SqlError> {
-        for outbox::Kept { row, room, post } in outbox::all(&mut self.store)? {
-            // Whose words they are matters only for their order.
-            self.relay(post.conversation.clone(), room, RoomInput::Post(post), Some(row));
+        for outbox::Kept { row, word } in outbox::all(&mut self.store)? {
+            match word {
+                // Whose words they are matters only for their order.
+                Word::Post(room, post) => {
+                    self.relay(post.conversation.clone(), room, RoomInput::Post(*post), Some(row));
+                }
+                Word::Relist(room) => self.relay(room.clone(), room, RoomInput::List, Some(row)),
+                Word::Listing(_) => {} // only where a process has several stores
+            }
         }
         Ok(())
     }
@@ -526,7 +573,10 @@ impl DomainSlot {
             VisitorsInput::Disconnected { conn, visitor } => {
                 self.claims.remove(&(*conn, visitor.clone()));
             }
-            VisitorsInput::Command { .. } | VisitorsInput::Alarm => {}
+            VisitorsInput::Command { .. }
+            | VisitorsInput::Listed(_)
+            | VisitorsInput::Unlisted { .. }
+            | VisitorsInput::Alarm => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Runs seeds of the simulation. docs/simulation.md says what is modelled and checked.
 
+mod answers;
 mod checks;
 mod cli;
 mod client;

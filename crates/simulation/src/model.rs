@@ -3,17 +3,19 @@
 
 use weeziq_core::ai::model::{FinishReason, ModelEvent, ModelFailure, Usage};
 
+use crate::answers;
 use crate::rng::Rng;
 
 /// A host gives up on a model that says nothing.
 const DEADLINE_MS: i64 = 60_000;
+const AFTER_THE_END: i64 = 99;
 
 /// What one answer will be: each event with the time that passes before it.
-pub(crate) fn script(rng: &mut Rng) -> Vec<(i64, ModelEvent)> {
+pub(crate) fn script(run: u64, rng: &mut Rng) -> Vec<(i64, ModelEvent)> {
     let mut events = Vec::new();
     let mut wait_ms = rng.between(5, 1_500);
     for word in 0..rng.between(0, 10) {
-        events.push((wait_ms, ModelEvent::Delta(format!("word{word} "))));
+        events.push((wait_ms, ModelEvent::Delta(answers::word(run, word))));
         wait_ms = rng.between(1, 90);
         if rng.chance(10) {
             events.push((0, ModelEvent::Usage(Usage { input_tokens: 1, output_tokens: word as u64 })));
@@ -25,7 +27,7 @@ pub(crate) fn script(rng: &mut Rng) -> Vec<(i64, ModelEvent)> {
         events.push((wait_ms, last_word(rng)));
     }
     if rng.chance(10) {
-        events.push((rng.between(0, 50), ModelEvent::Delta("after the end".into())));
+        events.push((rng.between(0, 50), ModelEvent::Delta(answers::word(run, AFTER_THE_END))));
         events.push((rng.between(0, 50), ModelEvent::Finished(FinishReason::Stop)));
     }
     events

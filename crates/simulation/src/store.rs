@@ -3,7 +3,6 @@
 //! The connection outlives a crash of the host and what was committed with it; a crash rolls the rest back.
 
 use rusqlite::Connection;
-use rusqlite::types::{ToSqlOutput, ValueRef};
 use weeziq_core::store::{Part, Row, Sql, SqlError, Value};
 
 pub(crate) struct Store {
@@ -81,36 +80,11 @@ impl Sql for Store {
             self.in_transaction = true;
         }
         let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
-        let params = params.iter().map(|value| Param(*value));
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
-            each(&Columns(row));
+            each(row);
         }
         Ok(())
-    }
-}
-
-struct Param<'a>(Value<'a>);
-
-impl rusqlite::ToSql for Param<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            Value::Null => ValueRef::Null,
-            Value::Int(int) => ValueRef::Integer(int),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
-}
-
-struct Columns<'a>(&'a rusqlite::Row<'a>);
-
-impl Row for Columns<'_> {
-    fn value(&self, column: usize) -> Value<'_> {
-        match self.0.get_ref(column) {
-            Ok(ValueRef::Integer(int)) => Value::Int(int),
-            Ok(ValueRef::Text(text)) => std::str::from_utf8(text).map_or(Value::Null, Value::Text),
-            _ => Value::Null,
-        }
     }
 }
 

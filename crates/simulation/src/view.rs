@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weeziq_core::limits::RESUME_EVENTS_MAX;
 
+use crate::answers::{Reading, Request, Told, Wants};
 use crate::checks::{Checker, Checks};
 use crate::frame::{Frame, Heard};
 
@@ -25,6 +26,8 @@ pub(crate) struct View {
     pub(crate) users: Option<(Vec<String>, usize)>,
     /// Messages that it may try to change.
     pub(crate) known: Vec<String>,
+    /// Answers that are written in it, by the conversation that writes.
+    readings: BTreeMap<String, Reading>,
 }
 
 const KNOWN_MAX: usize = 8;
@@ -39,6 +42,7 @@ impl View {
         self.is_member = false;
         (self.behind, self.expects_history) = (None, false);
         self.typing.clear();
+        self.readings.clear();
         self.users = None;
     }
 
@@ -51,7 +55,7 @@ impl View {
             "live-agent-toggled" if frame.reply_to.is_some() => {}
             _ if heard.is_durable() => self.advance(name, heard, checks),
             "message-history" => self.read_history(name, frame, checks),
-            "ai-stream-chunk" => self.hear_ai(name, frame, checks),
+            "ai-stream-chunk" | "ai-stream-complete" => self.hear_ai(name, frame, checks),
             "user-typing" => {
                 let user = heard.user_id.clone().unwrap_or_default();
                 if heard.is_typing == Some(true) {
@@ -108,6 +112,10 @@ impl View {
         self.last = seq;
         if let Some(enabled) = heard.enabled {
             self.toggles.insert(seq, enabled);
+            if enabled {
+                // To a member that is the end of what was being written, and all it hears of one.
+                self.readings.clear();
+            }
         }
         let by_ai = heard.role.as_deref() == Some("assistant");
         checks.require(!(by_ai && self.is_fenced()), Checker::Fence, || {
@@ -145,15 +153,18 @@ impl View {
         self.expects_history &= frame.reply_to.is_some();
     }
 
+    /// What it asked for itself it hears from the conversation (`Client::read`).
     fn hear_ai(&mut self, name: &str, frame: &Frame, checks: &mut Checks) {
-        let matters =
-            self.is_member && self.is_fenced() && !(checks.words_travel && frame.reply_to.is_some());
-        checks.require(!matters, Checker::Fence, || {
-            format!(
-                "AI text in {name} after seq {}, where people are in charge: {}",
-                self.last, frame.heard.json
-            )
+        let (heard, is_own) = (&*frame.heard, frame.reply_to.is_some());
+        // The end of an own answer says once more what has been heard of it.
+        let is_news = !is_own || (heard.kind == "ai-stream-chunk" && !checks.words_travel);
+        checks.require(!(self.is_member && self.is_fenced() && is_news), Checker::Fence, || {
+            format!("AI text in {name} after seq {}, where people are in charge: {}", self.last, heard.json)
         });
+        if !is_own && self.is_member {
+            let wants = Wants::Overheard { words_travel: checks.words_travel };
+            read(&mut self.readings, None, Request { id: "", wants }, heard, checks);
+        }
     }
 
     /// At the end, of a member.
@@ -173,4 +184,25 @@ impl View {
             format!("{present:?} are in {name}, a member was told {:?}", self.users)
         });
     }
+}
+
+/// One frame of an answer, of its conversation or of a reading beside that.
+pub(crate) fn read(
+    readings: &mut BTreeMap<String, Reading>,
+    beside: Option<String>,
+    request: Request<'_>,
+    heard: &Heard,
+    checks: &mut Checks,
+) {
+    let Some(conversation) = &heard.conversation_id else { return };
+    let reading = readings.entry(beside.unwrap_or_else(|| conversation.clone())).or_default();
+    let read = match (&heard.chunk, heard.index, heard.full_response.as_ref().or(heard.message.as_ref())) {
+        (Some(text), Some(index), _) => checks.answers.chunk(reading, request, index, text),
+        (_, _, Some(text)) => {
+            let reason = heard.finish_reason.as_deref().unwrap_or_default();
+            checks.answers.end(reading, request, &Told { text, reason, is_error: heard.error })
+        }
+        _ => Ok(()),
+    };
+    checks.same_text(read, heard);
 }

@@ -9,12 +9,15 @@ mod faults;
 
 use std::collections::BTreeMap;
 
+use weeziq_core::Caller;
 use weeziq_core::ai::model::ModelEvent;
 use weeziq_core::ids::{ConnId, RoomId, RunId};
 use weeziq_core::limits::ROOMS_PER_CONNECTION_MAX;
+use weeziq_core::protocol::command::Ask;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::time::UnixMs;
 
+use crate::answers::Read;
 use crate::checks::{Breach, Checker, Checks};
 use crate::client::Client;
 use crate::frame::{Frame, fingerprint};
@@ -42,6 +45,8 @@ pub(crate) struct Tally {
     pub(crate) evictions: u64,
     pub(crate) failed_turns: u64,
     pub(crate) asked: u64,
+    /// Of those, the ones whose text was held against what the model sent.
+    pub(crate) read: Read,
 }
 
 /// Something that is going to happen.
@@ -74,6 +79,12 @@ enum Due {
         to: RoomId,
         input: RoomInput,
         kept: Option<i64>,
+        life: u32,
+    },
+    /// What a customer said is asked of the room.
+    Said {
+        room: RoomId,
+        ask: Box<(Caller, Ask)>,
         life: u32,
     },
     Synced {
@@ -206,6 +217,7 @@ impl World {
             self.check_the_end();
         }
         self.tally.failed_turns = self.host.failed_turns;
+        self.tally.read = self.checks.answers.read();
         let hash = self.trace.hash;
         Outcome { hash, step, breach: self.checks.breach, lines: self.trace.lines(), tally: self.tally }
     }
@@ -330,6 +342,7 @@ impl World {
             Due::Says { room, run, event, life, talks_on } => {
                 if life == self.host.life && (talks_on || self.host.is_listening(run)) {
                     self.note(|| format!("the model says {event:?} in {room}"));
+                    self.checks.answers.say(run.0, &event);
                     self.host.model_says(&room, run, event);
                 }
             }
@@ -337,6 +350,8 @@ impl World {
                 self.hand_over(&to, input, kept);
             }
             Due::Relayed { .. } => {}
+            Due::Said { room, ask, life } if life == self.host.life => self.host.ask(&room, ask.0, ask.1),
+            Due::Said { .. } => {}
             Due::Synced { life } if life == self.host.life => self.host.synced(),
             Due::Synced { .. } => {}
             Due::Heal => self.host.store.is_broken = false,
@@ -452,12 +467,16 @@ impl World {
             }
             Effect::Wake { place, at } => self.enqueue(at.0.max(self.now), Due::Wake { place, life }),
             Effect::Ask { room, run } => self.ask(&room, run),
+            Effect::Said { room, ask } => {
+                let look_up_ms = self.wire.between(1, 300);
+                self.queue_in(look_up_ms, Due::Said { room, ask, life });
+            }
             Effect::Relay { from, to, input, kept } => {
                 // One at a time and in order, as an object's outbox sends them.
                 let last = self.relays.get(&from).copied().unwrap_or_default();
                 let at = last.max(self.now + self.wire.between(1, 40));
                 self.relays.insert(from, at);
-                self.enqueue(at, Due::Relayed { to, input, kept, life });
+                self.enqueue(at, Due::Relayed { to, input: *input, kept, life });
             }
             Effect::Sync => {
                 let sync_ms = self.wire.between(1, 15);
@@ -475,9 +494,10 @@ impl World {
 
     fn ask(&mut self, room: &RoomId, run: RunId) {
         self.tally.asked += 1;
+        self.checks.answers.ask(run.0);
         let (life, mut at) = (self.host.life, self.now);
         let talks_on = self.wire.chance(30);
-        for (wait_ms, event) in model::script(&mut self.wire) {
+        for (wait_ms, event) in model::script(run.0, &mut self.wire) {
             at += wait_ms;
             self.enqueue(at, Due::Says { room: room.clone(), run, event, life, talks_on });
         }

@@ -1,41 +1,45 @@
 //! Asking models with the platform's `fetch`: the core's attempts and codecs, with timers and streams of the Worker.
 
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use js_sys::JsString;
+use serde_json::json;
 use wasm_bindgen::JsValue;
 use weeziq_core::ai::asking::{Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Piece, Progress};
+use weeziq_core::ai::breaker::{Breakers, Change};
 use weeziq_core::ai::model::{FinishReason, ModelEvent, ModelFailure, ModelRequest, Provider, ProviderCall};
+use weeziq_core::ai::models::{EndpointId, Route};
 use weeziq_core::ai::{demo, status};
 use weeziq_core::time::UnixMs;
 use worker::{
     AbortController, AbortSignal, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect,
-    Response, console_warn,
+    Response, console_log, console_warn,
 };
 
 use crate::clock::{Clock, entropy};
 use crate::settings::Settings;
 
-/// Asks, and tells what the model says until it has ended. Dropping the future drops the upstream request.
-pub(crate) async fn ask(settings: &Settings, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
-    match request.provider {
-        Provider::Demo => say_demo(request, tell).await,
-        Provider::OpenAi | Provider::Google => ask_provider(settings, request, tell).await,
-    }
+thread_local! {
+    /// Of all objects of the isolate, as far as it lives.
+    static BREAKERS: RefCell<Option<Breakers>> = const { RefCell::new(None) };
 }
 
-async fn ask_provider(settings: &Settings, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+/// Asks one model after the other, until one answers or there is no time or no model left, and tells what it says until
+/// it has ended. Dropping the future drops the upstream request.
+pub(crate) async fn ask(settings: &Settings, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
     let clock = Clock::default();
-    let mut attempts = Attempts::begin(settings.patience, clock.now());
-    loop {
-        let Err(failure) = attempt(settings, request, &attempts, &clock, &tell).await else {
+    let mut attempts = Attempts::begin(settings.patience, request.routes.len(), clock.now());
+    while let Some(route) = request.routes.get(attempts.route()) {
+        let Err(failure) = attempt(settings, route, request, &attempts, &clock, &tell).await else {
             return;
         };
-        console_warn!("{} {} did not answer: {failure:?}", request.provider.as_str(), request.model);
+        console_warn!("{} {} did not answer: {failure:?}", route.provider.as_str(), route.model);
         match attempts.again_after(&failure, clock.now(), entropy() as u32) {
+            Some(0) => {}
             Some(ms) => Delay::from(Duration::from_millis(ms)).await,
             None => return tell(ModelEvent::Failed(failure)),
         }
@@ -45,19 +49,55 @@ async fn ask_provider(settings: &Settings, request: &ModelRequest, tell: impl Fn
 /// One request. An error means that nothing of an answer has been told.
 async fn attempt(
     settings: &Settings,
+    route: &Route,
     request: &ModelRequest,
     attempts: &Attempts,
     clock: &Clock,
     tell: impl Fn(ModelEvent),
 ) -> Result<(), ModelFailure> {
+    if route.provider == Provider::Demo {
+        say_demo(route, request, attempts, tell).await;
+        return Ok(());
+    }
+    let (begun, endpoint) = (clock.now(), route.endpoint);
+    breakers(settings, |breakers| breakers.admit(endpoint, begun))?;
+    let failed = |failure: &ModelFailure| {
+        let change = breakers(settings, |breakers| breakers.failed(endpoint, failure, clock.now()));
+        note_breaker(settings, endpoint, change);
+    };
+    let tell = |event| {
+        if let ModelEvent::Failed(failure) = &event {
+            failed(failure);
+        }
+        tell(event);
+    };
+    let answered = || {
+        let after_ms = clock.now().since(begun);
+        let change = breakers(settings, |breakers| breakers.answered(endpoint, after_ms));
+        note_breaker(settings, endpoint, change);
+    };
+    exchange(settings, (route, request), attempts, clock, answered, tell).await.inspect_err(failed)
+}
+
+/// Sends the request and reads the reply. `answered` is called at its first token.
+async fn exchange(
+    settings: &Settings,
+    (route, request): (&Route, &ModelRequest),
+    attempts: &Attempts,
+    clock: &Clock,
+    answered: impl Fn(),
+    tell: impl Fn(ModelEvent),
+) -> Result<(), ModelFailure> {
     let upstream = Upstream::default();
     let first_token = attempts.first_token_by(clock.now());
-    let (call, mut reading) = settings.providers.call(request);
+    let (call, reading) = settings.providers.call(route, request);
+    let mut reading = if attempts.route() > 0 { reading.instead(route) } else { reading };
     let sent = send(call, upstream.0.signal());
     let mut response = within(first_token, clock, sent).await??;
     let mut body = response.stream().map_err(|_| ModelFailure::Unavailable)?;
     loop {
-        let deadline = if reading.has_begun() { attempts.end() } else { first_token };
+        let had_begun = reading.has_begun();
+        let deadline = if had_begun { attempts.end() } else { first_token };
         let read = within(deadline, clock, body.next()).await;
         let piece = match &read {
             Ok(Some(Ok(bytes))) => Piece::Bytes(bytes),
@@ -65,9 +105,38 @@ async fn attempt(
             Ok(Some(Err(_))) => Piece::Broken(ModelFailure::Unavailable),
             Err(timeout) => Piece::Broken(timeout.clone()),
         };
-        if reading.take(piece, &tell)? == Progress::Over {
+        let progress = reading.take(piece, &tell)?;
+        if reading.has_begun() && !had_begun {
+            answered();
+        }
+        if progress == Progress::Over {
             return Ok(());
         }
+    }
+}
+
+fn breakers<T>(settings: &Settings, then: impl FnOnce(&mut Breakers) -> T) -> T {
+    let new = || Breakers::new(settings.providers.count(), settings.caution);
+    BREAKERS.with_borrow_mut(|breakers| then(breakers.get_or_insert_with(new)))
+}
+
+/// There are no metrics here: this line is how an operator learns of it.
+fn note_breaker(settings: &Settings, endpoint: EndpointId, change: Option<Change>) {
+    let endpoint = settings.providers.base_url(endpoint);
+    match change {
+        Some(Change::Opened) => {
+            console_warn!(
+                "{}",
+                json!({ "message": "breaker opened: its models are left alone", "endpoint": endpoint })
+            );
+        }
+        Some(Change::Closed) => {
+            console_log!(
+                "{}",
+                json!({ "message": "breaker closed: its models answer again", "endpoint": endpoint })
+            );
+        }
+        None => {}
     }
 }
 
@@ -127,7 +196,10 @@ async fn within<T>(
     }
 }
 
-async fn say_demo(request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+async fn say_demo(route: &Route, request: &ModelRequest, attempts: &Attempts, tell: impl Fn(ModelEvent)) {
+    if attempts.route() > 0 {
+        tell(ModelEvent::Answering(route.clone()));
+    }
     for piece in demo::pieces(&demo::answer(request)) {
         tell(ModelEvent::Delta(piece.into()));
         Delay::from(Duration::from_millis(DEMO_WORD_MS)).await;

@@ -29,6 +29,12 @@ pub(crate) fn socket_id() -> SocketId {
     SocketId::from_entropy(u128::from_ne_bytes(bytes))
 }
 
+pub(crate) fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    fill(&mut bytes);
+    bytes
+}
+
 fn fill(bytes: &mut [u8]) {
     // The platform's generator cannot fail for so few bytes.
     let filled = getrandom::fill(bytes);

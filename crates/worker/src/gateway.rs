@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use wasm_bindgen_futures::spawn_local;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, RoomId, SocketId, VisitorId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::protocol::command::{Command, Refusal, Request};
@@ -18,11 +19,13 @@ use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::Farewell;
 use weeziq_core::session::{Received, Session};
+use weeziq_core::visitors::whence::Whence;
 use worker::{Delay, Env, Result, WebSocket, WebsocketEvent, console_warn};
 
 use crate::clock::{Clock, entropy, socket_id};
 use crate::encode;
-use crate::places::{Consultation, Hello, Place, admit, consult};
+use crate::identity;
+use crate::places::{Consultation, Hello, Place, admit_question, consult};
 use crate::settings::Settings;
 use crate::sockets::Seat;
 
@@ -43,6 +46,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Origin {
     pub(crate) socket: SocketId,
     pub(crate) user_agent: Option<String>,
+    pub(crate) whence: Whence,
     /// The name of the object that counts its address.
     pub(crate) address: String,
 }
@@ -75,10 +79,18 @@ const LOOSE_LINK_REST_MS: i64 = 5_000;
 pub(crate) const MAY_I_GO: &str = "?";
 pub(crate) const GO: &str = "!";
 
+/// What follows is who the client is from here on. No JSON either.
+pub(crate) const IDENTITY: char = '=';
+
 const TOO_BIG: u16 = 1009;
 const POLICY: u16 = 1008;
 /// RFC 6455's registry: the service restarts, come back at once.
 pub(crate) const RESTARTED: u16 = 1012;
+/// The client's token has expired.
+pub(crate) const EXPIRED: u16 = 4401;
+pub(crate) const EXPIRED_REASON: &str = "your token has expired; connect with a new one";
+/// So long a token's end is waited for at once.
+const EXPIRY_LOOK_EVERY_MS: i64 = 30_000;
 /// Between our own objects: the client did not say goodbye.
 pub(crate) const DIED: u16 = 4001;
 
@@ -102,6 +114,51 @@ impl Gateway {
             clock: Clock::default(),
             is_over: Cell::new(false),
         })
+    }
+
+    /// A token that ends while nothing is said ends the connection too. A room looks after those that it holds by its alarm.
+    pub(crate) fn watch_expiry(self: &Rc<Self>) {
+        let gateway = self.clone();
+        spawn_local(async move {
+            loop {
+                let expires_at = gateway.session.borrow().identity().expires_at();
+                let (Some(at), false) = (expires_at, gateway.is_over()) else { return };
+                let left = at.since(gateway.clock.now()).clamp(0, EXPIRY_LOOK_EVERY_MS);
+                Delay::from(Duration::from_millis(left as u64)).await;
+                let expired = gateway.session.borrow().expired(gateway.clock.now());
+                if let Some(error) = expired.filter(|_| !gateway.is_over()) {
+                    return gateway.expire(None, &error);
+                }
+            }
+        });
+    }
+
+    fn expire(&self, reply_to: Option<&str>, error: &ClientError) {
+        self.refuse(reply_to, error);
+        self.close(EXPIRED, EXPIRED_REASON);
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.session.borrow().identity().clone()
+    }
+
+    /// It has shown a token: whatever hangs on the connection learns who it is.
+    async fn tell_identity(self: &Rc<Self>) {
+        let identity = self.identity();
+        identity::note(&self.env, &identity).await;
+        let word = format!("{IDENTITY}{}", serde_json::to_string(&identity).unwrap_or_default());
+        for link in self.links.borrow().values() {
+            let _ = link.socket.send_with_str(&word); // one that is closed shows by its close
+        }
+        match &self.home {
+            Some(home) => home.seat.amend(|attached| attached.identity = identity),
+            None => self.watch_expiry(),
+        }
+    }
+
+    /// Whether it has introduced itself as a visitor or a customer.
+    pub(crate) fn is_visitor(&self) -> bool {
+        self.session.borrow().is_visitor()
     }
 
     /// Whom the connection speaks for.
@@ -157,6 +214,10 @@ impl Gateway {
         };
         match received {
             Received::Request(request) => self.dispatch(request, &text).await,
+            Received::Expired(Refusal { reply_to, error }) => {
+                self.expire(reply_to.as_deref(), &error);
+                None
+            }
             Received::Refused(Refusal { reply_to, error }) => {
                 self.refuse(reply_to.as_deref(), &error);
                 None
@@ -169,13 +230,24 @@ impl Gateway {
     }
 
     async fn dispatch(self: &Rc<Self>, request: Request, frame: &str) -> Option<Request> {
+        let is_renewed = self.session.borrow_mut().take_renewed();
+        if is_renewed {
+            self.tell_identity().await;
+        }
+        let claimed = self.identity().claimed(&request.command).cloned();
+        if let Err(error) = identity::refuse(&self.env, claimed.as_ref()).await {
+            self.refuse(request.reply_to.as_deref(), &error);
+            return None;
+        }
         let place = match &request.command {
             Command::Ping => {
                 self.reply(request.reply_to.as_deref(), &Event::Pong);
                 return None;
             }
-            Command::Room(room, _) => Place::Room(room.clone()),
+            Command::Room(room, _) | Command::Desk(room, ..) => Place::Room(room.clone()),
             Command::Visitors(domain, _) => Place::Domain(domain.clone()),
+            // No event asks for a search.
+            Command::Search(query) => Place::Domain(query.domain.clone()),
             Command::AllDomainStats => Place::Directory,
             Command::Ask(conversation, _) => {
                 if let Err(error) = self.admit_question().await {
@@ -203,19 +275,12 @@ impl Gateway {
     }
 
     async fn admit_question(&self) -> std::result::Result<(), ClientError> {
-        let quota = self.settings.ai_per_address;
-        if quota.count == 0 {
-            return Ok(());
-        }
-        let count = quota.count.to_string();
-        match admit(&self.env, &self.from.address, &count).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(ms)) => Err(ClientError::rate_limited("AI requests from this address", ms)),
-            Err(error) => {
-                console_warn!("an address cannot be counted: {error}");
-                Err(ClientError::unavailable())
-            }
-        }
+        let identity = self.identity();
+        let admitted = admit_question(&self.env, &self.settings, &self.from.address, &identity).await;
+        admitted.unwrap_or_else(|error| {
+            console_warn!("an address cannot be counted: {error}");
+            Err(ClientError::unavailable())
+        })
     }
 
     /// One question to a domain or the directory, in so many words: a socket would keep the room at home from sleeping.
@@ -228,8 +293,10 @@ impl Gateway {
         let question = Consultation {
             socket: self.from.socket,
             user_agent: self.from.user_agent.clone(),
+            whence: self.from.whence.clone(),
             room: home.as_str().into(),
             frame: frame.into(),
+            identity: self.identity(),
         };
         let replies = consult(&self.env, place, &question).await.map_err(|error| {
             console_warn!("an object cannot be reached: {error}");
@@ -265,7 +332,9 @@ impl Gateway {
             is_direct: false,
             observes: *place == Place::Observed,
             user_agent: self.from.user_agent.clone(),
+            whence: self.from.whence.clone(),
             address: None,
+            identity: self.identity(),
         };
         let socket = place.connect(&self.env, &hello).await?;
         socket.accept()?;

@@ -4,24 +4,26 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
-use weeziq_core::domains::DomainSettings;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, ID_RULE, RoomId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
-use weeziq_core::protocol::command::body;
+use weeziq_core::protocol::command::{Command, body};
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
+use weeziq_core::protocol::query::Query;
 use weeziq_core::protocol::use_chat;
+use weeziq_core::visitors::reports::ReportQuery;
 use worker::{Env, Headers, Method, Request, Response, Result, console_error};
 
 use crate::clock::{Clock, socket_id};
-use crate::places::{Place, admit};
+use crate::places::{Place, admit_question};
 use crate::reply;
 use crate::settings::Settings;
 use crate::upgrade::{address_of, is_upgrade, web_socket};
-use crate::{domains, files};
+use crate::{domains, files, identity, knowledge, privacy, rooms, whence};
 
 /// What a route comes to: a response, or a refusal of the client's.
-type Answer = Result<std::result::Result<Response, ClientError>>;
+pub(crate) type Answer = Result<std::result::Result<Response, ClientError>>;
 
 thread_local! {
     /// Read once an isolate: a change of a var is a new deployment, which is a new isolate.
@@ -41,9 +43,10 @@ pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
     };
     let origin = request.headers().get("origin")?;
     let host = request.headers().get("host")?;
-    if !settings.origins.allow(origin.as_deref(), host.as_deref()) {
-        let error =
-            ClientError::new(ErrorCode::Forbidden, "this origin is not allowed; add it to ALLOWED_ORIGINS");
+    if !settings.origins.allow(origin.as_deref(), host.as_deref())
+        && !is_listed(&env, origin.as_deref()).await
+    {
+        let error = ClientError::new(ErrorCode::Forbidden, http::NOT_ALLOWED);
         return with_headers(reply::refusal(&error)?, |headers| headers.append("vary", "Origin"));
     }
     if request.method() == Method::Options && request.headers().has("access-control-request-method")? {
@@ -77,65 +80,124 @@ fn settings(env: &Env) -> std::result::Result<Rc<Settings>, String> {
     Ok(settings)
 }
 
+/// By any of the domains: a handshake names none, and what a page may do with one is a matter of its token. What is kept
+/// out is pages that nobody here has heard of.
+async fn is_listed(env: &Env, origin: Option<&str>) -> bool {
+    let Some(origin) = origin else { return false };
+    domains::list_origin(env, origin).await.unwrap_or_else(|error| {
+        console_error!("the origins of domains cannot be read: {error}");
+        false
+    })
+}
+
 async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer {
     let path = request.path();
+    let method = method_of(&request);
+    match (&method, path.as_str()) {
+        (Method::Get, "/ws") => return web_socket(&request, env, settings).await.map(Ok),
+        (Method::Get, "/") if is_upgrade(&request) => {
+            return web_socket(&request, env, settings).await.map(Ok);
+        }
+        (Method::Get, "/") => return root(request, &env).await.map(Ok),
+        (Method::Get, "/healthz") => return reply::json(&serde_json::json!({ "status": "ok" })).map(Ok),
+        (Method::Get, "/readyz") => return ready(&env).await,
+        (Method::Get, "/metrics") => {
+            return Ok(Err(ClientError::new(
+                ErrorCode::NotFound,
+                "there are no metrics here: an isolate is one of many and knows of itself alone; see the platform's analytics",
+            )));
+        }
+        (Method::Get, path) if let Some(domain) = knowledge::widget_of(path) => {
+            return knowledge::widget(&env, domain).await;
+        }
+        #[cfg(feature = "panic-route")]
+        (Method::Post, "/panic") => panic!("asked to"),
+        #[cfg(feature = "panic-route")]
+        (Method::Post, path) if path.starts_with("/panic/") => {
+            let room = RoomId::known(path.trim_start_matches("/panic/"));
+            return Place::Room(room).get(&env, "/panic").await.map(Ok);
+        }
+        _ => {}
+    }
+    match methods_at(&path) {
+        None => return page(request, &env).await,
+        Some(methods) if !methods.split(", ").any(|known| known == method.as_ref()) => {
+            let method = request.inner().method();
+            let error = ClientError::invalid(&method, &format!("is not a method of {path}; use {methods}"));
+            let response = reply::refusal(&error)?.with_status(405);
+            response.headers().set("allow", methods)?;
+            return Ok(Ok(response));
+        }
+        Some(_) => {}
+    }
+    match identity::known(&request, &env, &settings).await {
+        Ok(caller) => route_known(request, &env, &settings, &caller).await,
+        Err(error) => {
+            // Whoever is still writing would not see the refusal.
+            let _ = bytes_of(&mut request, 0).await?;
+            Ok(Err(error))
+        }
+    }
+}
+
+/// All that is not for everybody: nobody comes here with a token that does not hold.
+async fn route_known(mut request: Request, env: &Env, settings: &Settings, caller: &Identity) -> Answer {
+    let path = request.path();
     match (method_of(&request), path.as_str()) {
-        (Method::Get, "/ws") => web_socket(&request, env, settings).await.map(Ok),
-        (Method::Get, "/") if is_upgrade(&request) => web_socket(&request, env, settings).await.map(Ok),
-        (Method::Get, "/") => root(request, &env).await.map(Ok),
-        (Method::Get, "/healthz") => reply::json(&serde_json::json!({ "status": "ok" })).map(Ok),
-        (Method::Get, "/readyz") => ready(&env).await,
-        (Method::Post, "/ai/chat") => question(&mut request, &env, &settings, crate::room::WHOLE).await,
+        (Method::Post, "/ai/chat") => question(&mut request, env, settings, caller, crate::room::WHOLE).await,
         (Method::Post, "/ai/stream") => {
             let form = match StreamAs::accepted(accept(&request).iter().map(String::as_str)) {
                 StreamAs::PlainText => crate::room::TEXT,
                 StreamAs::ServerSentEvents => crate::room::EVENTS,
                 StreamAs::UiMessages => crate::room::UI_MESSAGES,
             };
-            question(&mut request, &env, &settings, form).await
+            question(&mut request, env, settings, caller, form).await
         }
         (Method::Get, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
-            resume(&env, path).await
+            resume(env, caller, path).await
         }
-        (Method::Post, "/visitors/add") => visit(&mut request, &env, "visitor-joined-domain").await,
-        (Method::Post, "/visitors/activity") => visit(&mut request, &env, "visitor-activity").await,
-        (Method::Post, "/visitors/remove") => visit(&mut request, &env, "visitor-left-domain").await,
-        (Method::Get | Method::Put, path) if path.starts_with("/domains/") => {
+        (Method::Post, "/visitors/add") => visit(&mut request, env, caller, "visitor-joined-domain").await,
+        (Method::Post, "/visitors/activity") => visit(&mut request, env, caller, "visitor-activity").await,
+        (Method::Post, "/visitors/remove") => visit(&mut request, env, caller, "visitor-left-domain").await,
+        (_, path) if path.starts_with("/domains/") => knowledge::serve(&mut request, env, caller).await,
+        (Method::Get, "/search") => rooms::search(&request, env, caller).await,
+        (Method::Get, "/rooms") => rooms::list(&request, env, caller).await,
+        (method, path) if let Some(verb) = rooms::verb(&method, path) => {
             let path = path.to_owned();
-            domain_settings(&mut request, &env, &path).await
+            rooms::at_desk(&mut request, env, caller, &path, verb).await
         }
-        (Method::Post, "/files") => files::put(request, &env).await,
+        (Method::Delete, path) if let Some(visitor) = privacy::visitor_of(path, "") => {
+            privacy::erase_visitor(&request, env, caller, visitor).await
+        }
+        (Method::Get, path) if let Some(visitor) = privacy::visitor_of(path, "/export") => {
+            privacy::export_visitor(&request, env, caller, visitor).await
+        }
+        (Method::Post, "/files") => files::put(request, env, settings, caller).await,
         (Method::Get, path) if path.starts_with("/files/") => {
-            files::get(&request, path.trim_start_matches("/files/"), &env).await
+            files::get(&request, path.trim_start_matches("/files/"), env, caller).await
         }
-        (Method::Get, "/stats/domains") => Place::Directory.get(&env, "/domains").await.map(Ok),
-        (Method::Get, path) if path.starts_with("/stats/domain/") => stats(&env, path).await,
-        #[cfg(feature = "panic-route")]
-        (Method::Post, "/panic") => panic!("asked to"),
-        #[cfg(feature = "panic-route")]
-        (Method::Post, path) if path.starts_with("/panic/") => {
-            Place::Room(RoomId::known(path.trim_start_matches("/panic/"))).get(&env, "/panic").await.map(Ok)
+        (Method::Delete, path) if path.starts_with("/files/") => {
+            files::delete(path.trim_start_matches("/files/"), env, caller).await
         }
-        (_, path) => match methods_at(path) {
-            Some(methods) => {
-                let method = request.inner().method();
-                let error =
-                    ClientError::invalid(&method, &format!("is not a method of {path}; use {methods}"));
-                let response = reply::refusal(&error)?.with_status(405);
-                response.headers().set("allow", methods)?;
-                Ok(Ok(response))
-            }
-            None => page(request, &env).await,
-        },
+        (Method::Get, "/stats/dropped") => report(&request, env, caller, "dropped", None).await,
+        (Method::Get, "/stats/domains") => all_stats(env, caller).await,
+        (Method::Get, path) if path.starts_with("/stats/domain/") && path.ends_with("/ai") => {
+            knowledge::spending(&request, env, (settings, caller), path).await
+        }
+        (Method::Get, path) if path.starts_with("/stats/domain/") => {
+            stats_of(&request, env, caller, path).await
+        }
+        (_, path) => Ok(Err(nothing_at(path))),
     }
 }
 
 /// A HEAD is a GET whose body nobody sees. What is no method of HTTP's is none of ours either.
-fn method_of(request: &Request) -> Method {
+pub(crate) fn method_of(request: &Request) -> Method {
     match request.inner().method().as_str() {
         "GET" | "HEAD" => Method::Get,
         "POST" => Method::Post,
         "PUT" => Method::Put,
+        "DELETE" => Method::Delete,
         _ => Method::Options,
     }
 }
@@ -143,12 +205,18 @@ fn method_of(request: &Request) -> Method {
 /// What a route can be asked; none where only a page may be.
 fn methods_at(path: &str) -> Option<&'static str> {
     Some(match path {
-        "/" | "/ws" | "/healthz" | "/readyz" | "/stats/domains" => "GET",
+        "/" | "/ws" | "/healthz" | "/readyz" | "/stats/domains" | "/stats/dropped" | "/rooms" | "/search" => {
+            "GET"
+        }
         "/ai/chat" | "/ai/stream" | "/visitors/add" | "/visitors/activity" | "/visitors/remove"
         | "/files" => "POST",
-        path if path.starts_with("/stats/domain/") || path.starts_with("/files/") => "GET",
-        path if path.starts_with("/domains/") => "GET, PUT",
-        _ => return None,
+        path if path.starts_with("/ai/stream/") && path.ends_with("/stream") => "GET",
+        path if path.starts_with("/stats/domain/") => "GET",
+        path if privacy::visitor_of(path, "/export").is_some() => "GET",
+        path if privacy::visitor_of(path, "").is_some() => "DELETE",
+        path if path.starts_with("/files/") => "GET, DELETE",
+        path if path.starts_with("/domains/") => knowledge::methods(path)?,
+        path => rooms::methods_at(path)?,
     })
 }
 
@@ -189,89 +257,125 @@ async fn ready(env: &Env) -> Answer {
     }
 }
 
-async fn question(request: &mut Request, env: &Env, settings: &Settings, wanted: &str) -> Answer {
+async fn question(
+    request: &mut Request,
+    env: &Env,
+    settings: &Settings,
+    caller: &Identity,
+    wanted: &str,
+) -> Answer {
     let is_streamed = wanted != crate::room::WHOLE;
     let bytes_max = if is_streamed { use_chat::BODY_BYTES_MAX } else { FRAME_BYTES_MAX };
     let text = match text_of(request, bytes_max).await? {
         Ok(text) => text,
         Err(error) => return Ok(Err(error)),
     };
-    let (conversation, wanted) = match body::ask(&text, is_streamed) {
-        Ok(question) if question.is_use_chat && is_streamed => {
-            (question.conversation, crate::room::UI_MESSAGES)
-        }
-        Ok(question) => (question.conversation, wanted),
+    let question = match body::ask(&text, is_streamed) {
+        Ok(question) => question,
         Err(error) => return Ok(Err(error)),
     };
-    let quota = settings.ai_per_address.count;
-    if quota > 0
-        && let Err(ms) = admit(env, &address_of(request), &quota.to_string()).await?
-    {
-        return Ok(Err(ClientError::rate_limited("AI requests from this address", ms)));
+    let wanted = if question.is_use_chat && is_streamed { crate::room::UI_MESSAGES } else { wanted };
+    let mut command = Command::Ask(question.conversation, question.ask);
+    if let Err(error) = caller.authorise(&mut command, |_| false) {
+        return Ok(Err(error));
+    }
+    let Command::Ask(conversation, _) = command else { return Ok(Err(ClientError::internal())) };
+    if let Err(error) = admit_question(env, settings, &address_of(request), caller).await? {
+        return Ok(Err(error));
     }
     let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
-    Place::Room(conversation).post(env, &format!("/ask?{wanted}"), &text).await.map(Ok)
+    Place::Room(conversation)
+        .post(env, &format!("/ask?{}", crate::room::query(wanted, caller)), &text)
+        .await
+        .map(Ok)
 }
 
 /// The answer that a conversation is writing: `/ai/stream/:conversationId/stream`.
-async fn resume(env: &Env, path: &str) -> Answer {
+async fn resume(env: &Env, caller: &Identity, path: &str) -> Answer {
     let encoded = path.strip_prefix("/ai/stream/").and_then(|rest| rest.strip_suffix("/stream"));
     match segment(encoded.unwrap_or_default(), path) {
         Ok(name) => match name.and_then(|name| RoomId::parse(&name)) {
-            Some(conversation) => Place::Room(conversation).get(env, "/resume").await.map(Ok),
+            Some(conversation) => {
+                let query = crate::room::query(crate::room::UI_MESSAGES, caller);
+                Place::Room(conversation).get(env, &format!("/resume?{query}")).await.map(Ok)
+            }
             None => Ok(Err(ClientError::invalid("conversationId", ID_RULE))),
         },
         Err(error) => Ok(Err(error)),
     }
 }
 
-async fn visit(request: &mut Request, env: &Env, kind: &str) -> Answer {
+async fn visit(request: &mut Request, env: &Env, caller: &Identity, kind: &str) -> Answer {
     let text = match text(request).await? {
         Ok(text) => text,
         Err(error) => return Ok(Err(error)),
     };
-    match body::visitors(kind, &text) {
-        Ok((domain, _)) => Place::Domain(domain).post(env, &format!("/visitors/{kind}"), &text).await.map(Ok),
+    let whence = whence::of(request, env).await;
+    let domain = body::visitors(kind, &text, &whence)
+        .and_then(|(domain, _)| caller.require_domain(Some(&domain)).map(|()| domain));
+    match domain {
+        Ok(domain) => {
+            let visit = serde_json::to_string(&(whence, text))?;
+            Place::Domain(domain).post(env, &format!("/visitors/{kind}"), &visit).await.map(Ok)
+        }
         Err(error) => Ok(Err(error)),
     }
 }
 
-async fn domain_settings(request: &mut Request, env: &Env, path: &str) -> Answer {
-    let domain = match domain_of(path, "/domains/") {
-        Ok(domain) => domain,
-        Err(error) => return Ok(Err(error)),
-    };
-    if method_of(request) == Method::Get {
-        return reply::json(&domains::read(env, &domain).await?.body(&domain)).map(Ok);
+/// The numbers of all domains that the caller may know.
+async fn all_stats(env: &Env, caller: &Identity) -> Answer {
+    if let Err(error) = caller.require_some_site_staff() {
+        return Ok(Err(error));
     }
-    let settings = match text(request).await?.and_then(|text| DomainSettings::parse(&text)) {
-        Ok(settings) => settings,
-        Err(error) => return Ok(Err(error)),
-    };
-    match domains::write(env, &domain, &settings).await? {
-        Some(()) => reply::json(&settings.body(&domain)).map(Ok),
-        None => {
-            Ok(Err(ClientError::invalid("domainId", "is too long to keep settings for: 505 bytes at most")))
+    let query = crate::room::query("all", caller);
+    Place::Directory.get(env, &format!("/domains?{query}")).await.map(Ok)
+}
+
+async fn stats_of(request: &Request, env: &Env, caller: &Identity, path: &str) -> Answer {
+    for kind in ["series", "pages"] {
+        let domain = path.strip_suffix(kind).and_then(|path| path.strip_suffix('/'));
+        // Of a domain that is called so, there would be nothing left.
+        if let Some(domain) = domain.filter(|path| *path != "/stats/domain") {
+            return report(request, env, caller, kind, Some(domain)).await;
         }
+    }
+    let domain = domain_of(path, "/stats/domain/");
+    match domain.and_then(|domain| caller.require_staff(Some(&domain)).map(|()| domain)) {
+        Ok(domain) => Place::Domain(domain).get(env, "/visitors/stats").await.map(Ok),
+        Err(error) => Ok(Err(error)),
     }
 }
 
-async fn stats(env: &Env, path: &str) -> Answer {
-    match domain_of(path, "/stats/domain/") {
-        Ok(domain) => Place::Domain(domain).get(env, "/visitors/stats").await.map(Ok),
+/// Hours of a domain: of the one that the path names, else the query.
+async fn report(request: &Request, env: &Env, caller: &Identity, kind: &str, path: Option<&str>) -> Answer {
+    let query = request.url()?.query().unwrap_or_default().to_owned();
+    let domain = match path {
+        Some(path) => domain_of(path, "/stats/domain/"),
+        None => Query::parse(&query).domain(),
+    };
+    let checked = domain.and_then(|domain| {
+        ReportQuery::parse(kind, &query)?;
+        caller.require_staff(Some(&domain))?;
+        Ok(domain)
+    });
+    match checked {
+        Ok(domain) => Place::Domain(domain).post(env, &format!("/visitors/{kind}"), &query).await.map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }
 
 /// The last segment of a path, which may hold any character in its encoded form.
 fn domain_of(path: &str, prefix: &str) -> std::result::Result<DomainId, ClientError> {
-    let name = segment(path.strip_prefix(prefix).unwrap_or_default(), path)?;
-    let domain = name.and_then(|name| DomainId::parse(&name));
+    domain_named(path.strip_prefix(prefix).unwrap_or_default())
+}
+
+pub(crate) fn domain_named(encoded: &str) -> std::result::Result<DomainId, ClientError> {
+    let domain = segment(encoded, encoded)?.and_then(|name| DomainId::parse(&name));
     domain.ok_or_else(|| ClientError::invalid("domainId", ID_RULE))
 }
 
 /// One segment of a path as it is meant. None: its escapes mean nothing.
-fn segment(encoded: &str, path: &str) -> std::result::Result<Option<String>, ClientError> {
+pub(crate) fn segment(encoded: &str, path: &str) -> std::result::Result<Option<String>, ClientError> {
     if encoded.contains('/') {
         return Err(nothing_at(path));
     }
@@ -279,14 +383,31 @@ fn segment(encoded: &str, path: &str) -> std::result::Result<Option<String>, Cli
 }
 
 /// A body of JSON text, at most as large as a frame.
-async fn text(request: &mut Request) -> Result<std::result::Result<String, ClientError>> {
+pub(crate) async fn text(request: &mut Request) -> Result<std::result::Result<String, ClientError>> {
     text_of(request, FRAME_BYTES_MAX).await
 }
 
-async fn text_of(
+pub(crate) async fn text_of(
     request: &mut Request,
     bytes_max: usize,
 ) -> Result<std::result::Result<String, ClientError>> {
+    let bytes = match bytes_of(request, bytes_max).await? {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            let why = format!("the body must have {bytes_max} bytes at most");
+            return Ok(Err(ClientError::new(ErrorCode::TooLarge, why)));
+        }
+        Err(error) => return Ok(Err(error)),
+    };
+    let text = String::from_utf8(bytes);
+    Ok(text.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8")))
+}
+
+/// None: it has more.
+pub(crate) async fn bytes_of(
+    request: &mut Request,
+    bytes_max: usize,
+) -> Result<std::result::Result<Option<Vec<u8>>, ClientError>> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     // A request without a body has no stream, and an empty body is refused where it is parsed.
     if let Ok(mut body) = request.stream() {
@@ -302,19 +423,14 @@ async fn text_of(
             }
         }
     }
-    if len > bytes_max {
-        let why = format!("the body must have {bytes_max} bytes at most");
-        return Ok(Err(ClientError::new(ErrorCode::TooLarge, why)));
-    }
-    let text = String::from_utf8(bytes);
-    Ok(text.map_err(|_| ClientError::new(ErrorCode::InvalidJson, "the body must be UTF-8")))
+    Ok(Ok((len <= bytes_max).then_some(bytes)))
 }
 
 fn accept(request: &Request) -> Vec<String> {
     request.headers().get("accept").ok().flatten().into_iter().collect()
 }
 
-fn nothing_at(path: &str) -> ClientError {
+pub(crate) fn nothing_at(path: &str) -> ClientError {
     ClientError::new(ErrorCode::NotFound, format!("there is nothing at {path}"))
 }
 

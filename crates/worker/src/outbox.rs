@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use weeziq_core::ids::{DomainId, RunId, SocketId};
+use weeziq_core::inbox::Listing;
 use weeziq_core::rooms::Post;
+use weeziq_core::spending::Spent;
+use weeziq_core::store::search::LogRow;
 use worker::{Delay, Env, console_warn};
 
 use crate::places::Place;
@@ -19,16 +22,28 @@ use crate::turn::Turn;
 pub(crate) enum Word {
     /// A message for a room's log.
     Post(Box<Post>),
+    /// For the account of a domain.
+    Spent(Box<Spent>),
     /// People have taken over where this run publishes.
     Silence { run: RunId },
     /// A frame for a room's members, kept nowhere.
     Overheard { frame: String, except: Option<SocketId> },
-    /// A frame for those who watch all domains.
-    Observed { frame: String },
+    /// A frame for those who watch, and may see what concerns that domain.
+    Observed {
+        frame: String,
+        #[serde(default)]
+        domain: Option<DomainId>,
+    },
     /// A domain's numbers, for the directory.
     Numbers(Numbers),
     /// A connection that a room held for a domain's visitor is gone.
     Parted { socket: SocketId },
+    /// How a room stands, for its domain's list.
+    Listed {
+        listing: Box<Listing>,
+        /// What has been said of late, for the domain's search.
+        log: Vec<LogRow>,
+    },
     /// Whether the directory is to tell a room what it tells those who watch.
     Watch { room: String, is_watching: bool },
 }

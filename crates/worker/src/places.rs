@@ -3,8 +3,13 @@
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 use weeziq_core::access::address::subscriber;
-use weeziq_core::ids::{DomainId, RoomId, SocketId, fnv1a};
+use weeziq_core::access::identity::Identity;
+use weeziq_core::ids::{DomainId, RoomId, SocketId, UserId, fnv1a};
+use weeziq_core::protocol::error::ClientError;
+use weeziq_core::visitors::whence::Whence;
 use worker::{Env, Error, Headers, Method, Request, RequestInit, Response, Result, Stub, Url, WebSocket};
+
+use crate::settings::Settings;
 
 /// What a connection or an object may have to say something to.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -35,8 +40,13 @@ pub(crate) struct Hello {
     pub(crate) is_direct: bool,
     pub(crate) observes: bool,
     pub(crate) user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Whence::is_unknown")]
+    pub(crate) whence: Whence,
     /// The name of the object that counts its address; only a direct one needs it.
     pub(crate) address: Option<String>,
+    /// Who it is, as far as that is proved.
+    #[serde(default, skip_serializing_if = "Identity::is_open")]
+    pub(crate) identity: Identity,
 }
 
 /// What a connection that a room holds has to say to a domain or to the directory.
@@ -44,8 +54,12 @@ pub(crate) struct Hello {
 pub(crate) struct Consultation {
     pub(crate) socket: SocketId,
     pub(crate) user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Whence::is_unknown")]
+    pub(crate) whence: Whence,
     pub(crate) room: String,
     pub(crate) frame: String,
+    #[serde(default, skip_serializing_if = "Identity::is_open")]
+    pub(crate) identity: Identity,
 }
 
 // No domain can be called so: names hold no control characters.
@@ -103,12 +117,34 @@ pub(crate) fn address_name(address: &str) -> String {
     format!("{ADDRESS}{:016x}", fnv1a(&known))
 }
 
-/// Takes one AI request from an address's quota, or says in how many milliseconds one will be free.
-pub(crate) async fn admit(
+/// The object that counts a subject's AI requests, likewise.
+fn subject_name(subject: &UserId) -> String {
+    format!("{ADDRESS}subject-{:016x}", fnv1a(subject.as_str()))
+}
+
+/// Takes a question to the AI from the quotas of its address and of its token's subject.
+pub(crate) async fn admit_question(
     env: &Env,
+    settings: &Settings,
     address_name: &str,
-    quota: &str,
-) -> Result<std::result::Result<(), u64>> {
+    identity: &Identity,
+) -> Result<std::result::Result<(), ClientError>> {
+    let subject = identity.subject().map(subject_name);
+    let quotas = [
+        (Some(address_name), settings.ai_per_address.count, "AI requests from this address"),
+        (subject.as_deref(), settings.policy.ai_per_user.count, "AI requests of this token's subject"),
+    ];
+    for (name, count, what) in quotas {
+        let Some(name) = name.filter(|_| count > 0) else { continue };
+        if let Err(ms) = admit(env, name, &count.to_string()).await? {
+            return Ok(Err(ClientError::rate_limited(what, ms)));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// Takes one AI request from an address's quota, or says in how many milliseconds one will be free.
+async fn admit(env: &Env, address_name: &str, quota: &str) -> Result<std::result::Result<(), u64>> {
     let mut response = post(&tracker(env, address_name)?, "/admit", quota).await?;
     Ok(match response.text().await?.parse() {
         Ok(retry_after_ms) => Err(retry_after_ms),

@@ -4,9 +4,12 @@
 //! sockets' attachments; nothing else that it holds is more than a cache.
 
 mod asked;
+mod desk;
 mod doors;
+mod files;
 
-pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE};
+pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE, asked_as, query};
+pub(crate) use desk::AtDesk;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -15,13 +18,16 @@ use std::rc::Rc;
 use doors::Doors;
 use futures_channel::mpsc::UnboundedSender;
 use futures_util::future::{AbortHandle, abortable};
+use weeziq_core::access::token::expired;
 use weeziq_core::ai::model::ModelRequest;
-use weeziq_core::ids::{ConnId, RoomId, RunId};
-use weeziq_core::protocol::command::{Ask, Command, Request as Asked, RoomCommand};
+use weeziq_core::ids::{ConnId, RoomId, RunId, Seq};
+use weeziq_core::inbox::Listing;
+use weeziq_core::protocol::command::{Ask, Command, Refusal, Request as Asked, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Room, RoomInput};
-use weeziq_core::store::{self, outbox};
+use weeziq_core::store;
+use weeziq_core::store::outbox::{self, Word as Kept};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Caller, Context, Output};
 use worker::{
@@ -32,9 +38,9 @@ use worker::{
 use crate::ai;
 use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy};
-use crate::domains::settings_of;
+use crate::domains::brief;
 use crate::encode;
-use crate::gateway::{DIED, Frame, GO, MAY_I_GO, RESTARTED};
+use crate::gateway::{DIED, EXPIRED, EXPIRED_REASON, Frame, GO, IDENTITY, MAY_I_GO, RESTARTED};
 use crate::outbox::{Delivered, Item, Outbox, TAKEN, TRY_AGAIN, UNWANTED, Word};
 use crate::places::{Hello, Place};
 use crate::reply::{self, hello_of};
@@ -71,6 +77,12 @@ struct Chat {
     runs: RefCell<HashMap<RunId, AbortHandle>>,
     alarms: Alarms,
     outbox: Rc<Outbox>,
+    /// How the room stands, until its domain has it.
+    unlisted: RefCell<Option<Box<Listing>>>,
+    /// Up to which place of the log its domain has heard it, as far as this life knows.
+    log_told: Cell<Option<Seq>>,
+    /// To ask whether there are files takes a read of the whole schema, which is billed, so it is asked once.
+    is_without_files: Cell<bool>,
     is_awake: Cell<bool>,
 }
 
@@ -102,6 +114,9 @@ impl DurableObject for ChatRoom {
             runs: RefCell::default(),
             alarms: Alarms::default(),
             outbox: Rc::default(),
+            unlisted: RefCell::default(),
+            log_told: Cell::new(None),
+            is_without_files: Cell::new(false),
             is_awake: Cell::new(false),
         };
         Self { chat: Rc::new(chat) }
@@ -115,7 +130,10 @@ impl DurableObject for ChatRoom {
             "/words" => chat.hear(request).await,
             "/missing" => chat.missing(request).await,
             "/ask" => chat.answer_request(request).await,
-            "/resume" => chat.resume_request().await,
+            "/files" => chat.hear_of_file(request).await,
+            "/resume" => chat.resume_request(&request).await,
+            "/desk" => chat.answer_desk(request).await,
+            "/log" => chat.tell_log(request).await,
             #[cfg(feature = "panic-route")]
             "/panic" => panic!("asked to"),
             _ => Response::error("there is nothing here", 404),
@@ -137,7 +155,10 @@ impl DurableObject for ChatRoom {
         } else if let Frame::Text(text) = frame {
             match text.as_str() {
                 MAY_I_GO => chat.let_go(&seat),
-                text => chat.take(&seat, text),
+                text => match text.strip_prefix(IDENTITY) {
+                    Some(identity) => seat.take_identity(identity),
+                    None => chat.take(&seat, text),
+                },
             }
         }
         Ok(())
@@ -188,7 +209,8 @@ impl Chat {
     }
 
     fn connect(self: &Rc<Self>, hello: Hello) -> Result<Response> {
-        let (_, response) = self.seats.accept(&self.state, hello)?;
+        let (seat, response) = self.seats.accept(&self.state, hello)?;
+        self.watch_expiry(&seat);
         Ok(response)
     }
 
@@ -206,7 +228,14 @@ impl Chat {
 
     /// From the Worker's end of a connection, which has checked it.
     fn take(self: &Rc<Self>, seat: &Seat, text: &str) {
-        match Asked::parse(text, Some(&self.id)) {
+        let parsed = Asked::parse(text, Some(&self.id)).and_then(|mut request| {
+            // Under the name that the Worker's end knows it by; in which rooms it is was held against that there.
+            match seat.identity().authorise(&mut request.command, |_| true) {
+                Ok(()) => Ok(request),
+                Err(error) => Err(Refusal { reply_to: request.reply_to, error }),
+            }
+        });
+        match parsed {
             Ok(request) => self.dispatch(seat, request),
             Err(refusal) => {
                 let event = Event::error(&refusal.error, self.clock.now());
@@ -216,18 +245,27 @@ impl Chat {
     }
 
     fn dispatch(self: &Rc<Self>, seat: &Seat, request: Asked) {
-        let from = Caller { conn: seat.conn, socket: seat.name(), reply_to: request.reply_to };
+        let from = Caller {
+            conn: seat.conn,
+            socket: seat.name(),
+            reply_to: request.reply_to,
+            identity: seat.identity(),
+        };
         match request.command {
             Command::Room(_, command) => self.tell(RoomInput::Command { from, command }),
             Command::Ask(_, ask) => {
                 self.ask(from, ask);
                 true
             }
-            Command::Ping | Command::Visitors(..) | Command::AllDomainStats => false,
+            Command::Ping
+            | Command::Desk(..)
+            | Command::Search(_)
+            | Command::Visitors(..)
+            | Command::AllDomainStats => false,
         };
     }
 
-    /// In the order in which they came, each with the settings of the domain that it is asked on.
+    /// In the order in which they came, each with what is known of the domain that it is asked on.
     fn ask(self: &Rc<Self>, from: Caller, ask: Ask) {
         self.questions.borrow_mut().push_back((from, ask));
         let chat = self.clone();
@@ -236,8 +274,12 @@ impl Chat {
             loop {
                 let next = chat.questions.borrow_mut().pop_front();
                 let Some((from, ask)) = next else { break };
-                let settings = settings_of(&chat.env, ask.domain.as_ref()).await;
-                chat.tell(RoomInput::Ask { from, ask, settings });
+                let daily_tokens = chat.settings.as_ref().map_or(0, |settings| settings.daily_tokens);
+                let briefing = Box::new(brief(&chat.env, daily_tokens, &chat.id, &ask).await);
+                if ask.is_unasked() && !briefing.settings.ai.auto_reply {
+                    continue;
+                }
+                chat.tell(RoomInput::Ask { from, ask, briefing });
             }
         });
     }
@@ -255,12 +297,16 @@ impl Chat {
                     self.seats.tell_members(&frame, except.map(conn_of));
                     true
                 }
-                Word::Observed { frame } => {
+                Word::Observed { frame, domain } => {
                     is_watched_in_vain = !self.seats.are_observed();
-                    self.seats.tell_observers(&frame);
+                    self.seats.tell_observers(&frame, domain.as_ref());
                     true
                 }
-                Word::Numbers(_) | Word::Watch { .. } | Word::Parted { .. } => true,
+                Word::Spent(_)
+                | Word::Numbers(_)
+                | Word::Watch { .. }
+                | Word::Parted { .. }
+                | Word::Listed { .. } => true,
             };
             if !is_taken {
                 return Response::error(taken.to_string(), TRY_AGAIN);
@@ -325,7 +371,11 @@ impl Chat {
         }
         match self.turn(input) {
             Ok(outputs) => {
-                outputs.into_iter().for_each(|output| self.carry_out(output));
+                // What the room says to itself is another turn: what this one has to tell is told before.
+                let is_own =
+                    |output: &Output| matches!(output, Output::Relay { room, .. } if *room == self.id);
+                let (own, told): (Vec<_>, Vec<_>) = outputs.into_iter().partition(is_own);
+                told.into_iter().chain(own).for_each(|output| self.carry_out(output));
                 self.send();
                 true
             }
@@ -342,6 +392,7 @@ impl Chat {
         // Out of its cell: if this panics, or is rolled back, the room is rebuilt from what is stored.
         let room = self.room.borrow_mut().take();
         let members = if room.is_none() { self.seats.members() } else { Vec::new() };
+        let is_new = room.is_none();
         let (room, outputs) = transact(&self.state.storage(), move |sql| {
             let cx = Context { now, entropy, policy: &settings.policy };
             let mut outputs = Vec::new();
@@ -359,6 +410,10 @@ impl Chat {
             room.handle(cx, input, sql, &mut outputs)?;
             #[cfg(feature = "panic-route")]
             assert!(!is_wanted, "asked to, with the turn half done");
+            if is_new {
+                // An earlier life may have died with it on its lips.
+                room.handle(cx, RoomInput::List, sql, &mut outputs)?;
+            }
             Ok((room, outputs))
         })?;
         *self.room.borrow_mut() = Some(room);
@@ -391,13 +446,22 @@ impl Chat {
             Output::Dismiss { conn } => {
                 self.seats.get(conn).inspect(|seat| seat.amend(|attached| attached.member = None));
             }
-            Output::TellObservers { domain: _, event } => {
-                self.say(Place::Directory, Word::Observed { frame: encode(&event, None) }, None);
+            Output::TellObservers { domain, event } => {
+                self.say(Place::Directory, Word::Observed { frame: encode(&event, None), domain }, None);
             }
             Output::WakeAt(at) => self.wake_at(at),
+            Output::List(listing) => self.list(listing),
             Output::AskModel { run, request } => self.ask_model(run, request),
             Output::CancelModel { run } => {
                 self.runs.borrow_mut().remove(&run).inspect(AbortHandle::abort);
+            }
+            Output::Spend(spent) => {
+                if let Some(account) = spent.domain.clone() {
+                    self.say(Place::Domain(account), Word::Spent(spent), None);
+                }
+            }
+            Output::Said { domain, message } => {
+                self.ask(Caller::unasked(&message), Ask::unasked(domain, &message));
             }
             Output::Relay { room, input, kept } if room == self.id => self.tell_myself(*input, kept),
             Output::Relay { room, input, kept } => self.relay(room, *input, kept),
@@ -424,6 +488,9 @@ impl Chat {
             | RoomInput::Ask { .. }
             | RoomInput::Model { .. }
             | RoomInput::Disconnected { .. }
+            | RoomInput::Desk { .. }
+            | RoomInput::AskedForPeople { .. }
+            | RoomInput::List
             | RoomInput::Alarm
             | RoomInput::Awoken { .. } => {}
         }
@@ -454,13 +521,16 @@ impl Chat {
             return;
         }
         // Before the first turn there is no such table, and nothing to send.
-        for outbox::Kept { row, room, post } in
+        for outbox::Kept { row, word } in
             outbox::all(&mut Store::new(&self.state.storage())).unwrap_or_default()
         {
-            if room == self.id {
-                self.tell_myself(RoomInput::Post(post), Some(row));
-            } else {
-                self.say(Place::Room(room), Word::Post(Box::new(post)), Some(row));
+            match word {
+                Kept::Post(room, post) if room == self.id => {
+                    self.tell_myself(RoomInput::Post(*post), Some(row));
+                }
+                Kept::Post(room, post) => self.say(Place::Room(room), Word::Post(post), Some(row)),
+                Kept::Relist(_) => self.tell_myself(RoomInput::List, Some(row)),
+                Kept::Listing(_) => {} // only where one process has several stores
             }
         }
         self.send();
@@ -485,6 +555,27 @@ impl Chat {
         }
     }
 
+    /// When the token of a client that is held here ends, the alarm rings.
+    fn watch_expiry(self: &Rc<Self>, seat: &Seat) {
+        if let Some(at) = seat.identity().expires_at().filter(|_| seat.is_direct()) {
+            self.wake_at(at);
+        }
+    }
+
+    fn expire_tokens(self: &Rc<Self>) {
+        let now = self.clock.now();
+        for seat in self.seats.all().into_iter().filter(|seat| seat.is_direct()) {
+            if seat.identity().has_expired(now) {
+                seat.send(&encode(&Event::error(&expired(), now), None));
+                let _ = seat.socket.close(Some(EXPIRED), Some(EXPIRED_REASON)); // its end is the same if it is gone
+                self.doors.part(seat.conn);
+                self.part(&seat, Farewell::Died);
+            } else {
+                self.watch_expiry(&seat);
+            }
+        }
+    }
+
     fn wake_at(self: &Rc<Self>, at: UnixMs) {
         let chat = self.clone();
         self.alarms.wake_at(&self.state, self.clock.now(), at, move || chat.ring());
@@ -492,8 +583,11 @@ impl Chat {
 
     /// What is due is done; what is still owed keeps the alarm going, so that a crash cannot make anybody wait for ever.
     fn ring(self: &Rc<Self>) {
+        self.expire_tokens();
         self.tell(RoomInput::Alarm);
+        self.list_again();
         self.send_kept();
+        self.sweep_files();
         if !self.runs.borrow().is_empty() {
             self.wake_at(self.clock.now().plus(RUN_CHECK_EVERY_MS));
         }
@@ -531,7 +625,11 @@ fn asks_to_panic(input: &RoomInput) -> bool {
 fn caller_of(input: &RoomInput) -> Option<Caller> {
     match input {
         RoomInput::Command { from, command: RoomCommand::Typing { .. } } if from.reply_to.is_none() => None,
-        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } => Some(from.clone()),
+        // Nobody waits for it.
+        RoomInput::Ask { ask, .. } if ask.is_unasked() => None,
+        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } | RoomInput::Desk { from, .. } => {
+            Some(from.clone())
+        }
         _ => None,
     }
 }

@@ -1,41 +1,49 @@
 //! Vars and secrets, under the names that the native host takes from its environment.
 
+use std::sync::Arc;
+
 use weeziq_core::Policy;
 use weeziq_core::access::origins::Origins;
 use weeziq_core::access::rate::Quota;
 use weeziq_core::access::secret::Secret;
-use weeziq_core::ai::asking::{Endpoint, Patience, Providers};
-use weeziq_core::ai::models::Models;
-use weeziq_core::limits::{EVENTS_BURST, EVENTS_PER_SECOND};
+use weeziq_core::access::token::Key;
+use weeziq_core::ai::asking::Patience;
+use weeziq_core::ai::breaker::Caution;
+use weeziq_core::ai::endpoints::{AiSettings, Providers};
+use weeziq_core::limits::{
+    EVENTS_BURST, EVENTS_PER_SECOND, FILE_BYTES_DEFAULT, FILE_BYTES_MOST, FILE_UNUSED_S,
+};
 use worker::Env;
 
 pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) events: Quota,
     pub(crate) ai_per_address: Quota,
+    /// Of each domain; 0 is no budget.
+    pub(crate) daily_tokens: u64,
     pub(crate) origins: Origins,
+    pub(crate) file_bytes_max: u64,
+    pub(crate) file_unused_s: u32,
     pub(crate) providers: Providers,
     pub(crate) patience: Patience,
+    pub(crate) caution: Caution,
+    /// What tokens are held against; None is open mode.
+    pub(crate) key: Option<Arc<Key>>,
 }
-
-/// Settings of the contract that this release cannot keep yet. Taking one silently would promise what is not so.
-const NOT_YET: &[&str] = &["AUTH_SECRET", "AI_MODELS", "AI_DAILY_TOKENS"];
 
 impl Settings {
     /// The error is a sentence that names the setting.
     pub(crate) fn read(env: &Env) -> Result<Self, String> {
-        if let Some(name) = NOT_YET.iter().find(|name| text(env, name).is_some()) {
-            return Err(format!("{name} is set, but this release does not support it yet; remove it"));
-        }
-        let (openai_url, google_url) = (url(env, "OPENAI_BASE_URL")?, url(env, "GOOGLE_AI_BASE_URL")?);
         let key = |name| text(env, name).map(Secret::from);
-        let (openai_key, google_key) = (key("OPENAI_API_KEY"), key("GOOGLE_AI_API_KEY"));
-        let (openai, google) =
-            (openai_key.is_some() || openai_url.is_some(), google_key.is_some() || google_url.is_some());
-        let default = text(env, "AI_DEFAULT_MODEL");
-        let default = default.as_deref().unwrap_or(Models::default_for(openai, google)).into();
-        let models = Models { default, openai, google };
-        models.route(None).map_err(|error| format!("AI_DEFAULT_MODEL: {}", error.message))?;
+        let ai = AiSettings {
+            openai_key: key("OPENAI_API_KEY"),
+            google_key: key("GOOGLE_AI_API_KEY"),
+            openai_url: text(env, "OPENAI_BASE_URL"),
+            google_url: text(env, "GOOGLE_AI_BASE_URL"),
+            default_model: text(env, "AI_DEFAULT_MODEL"),
+            models: text(env, "AI_MODELS"),
+        };
+        let (models, providers) = ai.read(&|name| text(env, name))?;
         let events = number(env, "EVENTS_PER_SEC", EVENTS_PER_SECOND)?;
         let burst = if events == EVENTS_PER_SECOND { EVENTS_BURST } else { events.saturating_mul(2) };
         let per_minute = |name, default| number(env, name, default).map(Quota::per_minute);
@@ -45,18 +53,34 @@ impl Settings {
                 context_messages: number(env, "AI_CONTEXT_MESSAGES", 10)?.max(1) as usize,
                 ai_per_user: per_minute("AI_PER_USER_PER_MIN", 20)?,
             },
+            key: auth_key(env)?.map(Arc::new),
             events: Quota::per_second(events, burst),
             ai_per_address: per_minute("AI_PER_IP_PER_MIN", 300)?,
+            daily_tokens: u64::from(number(env, "AI_DAILY_TOKENS", 0)?),
             origins: origins(env)?,
-            providers: Providers {
-                openai: Endpoint::new(openai_url.as_deref(), Providers::OPENAI_URL, openai_key),
-                google: Endpoint::new(google_url.as_deref(), Providers::GOOGLE_URL, google_key),
-            },
+            file_bytes_max: file_bytes_max(env)?,
+            file_unused_s: number(env, "FILE_UNUSED_S", FILE_UNUSED_S)?.max(1),
+            providers,
             patience: Patience {
                 first_token_ms: i64::from(number(env, "AI_FIRST_TOKEN_MS", 10_000)?),
                 total_ms: i64::from(number(env, "AI_TOTAL_MS", 60_000)?),
             },
+            caution: Caution {
+                failures: number(env, "AI_BREAKER_FAILURES", 5)?,
+                open_ms: i64::from(number(env, "AI_BREAKER_MS", 10_000)?.max(1)),
+            },
         })
+    }
+}
+
+/// One of them only, so that no token can choose what it is held against.
+fn auth_key(env: &Env) -> Result<Option<Key>, String> {
+    let named = |name: &'static str| move |why: String| format!("{name} {why}");
+    match (text(env, "AUTH_SECRET"), text(env, "AUTH_PUBLIC_KEY")) {
+        (None, None) => Ok(None),
+        (Some(secret), None) => Key::shared(&secret).map(Some).map_err(named("AUTH_SECRET")),
+        (None, Some(pem)) => Key::public(&pem).map(Some).map_err(named("AUTH_PUBLIC_KEY")),
+        (Some(_), Some(_)) => Err("set only one of AUTH_SECRET and AUTH_PUBLIC_KEY: what tokens are held against must not be a token's choice".into()),
     }
 }
 
@@ -69,6 +93,14 @@ fn origins(env: &Env) -> Result<Origins, String> {
     }
 }
 
+fn file_bytes_max(env: &Env) -> Result<u64, String> {
+    let bytes = u64::from(number(env, "FILE_BYTES_MAX", FILE_BYTES_DEFAULT as u32)?);
+    if (1..=FILE_BYTES_MOST).contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(format!("FILE_BYTES_MAX must be 1 to {FILE_BYTES_MOST}, and is {bytes}"))
+}
+
 /// An empty value counts as none. Vars and secrets are read alike.
 fn text(env: &Env, name: &str) -> Option<String> {
     env.var(name).ok().map(|value| value.to_string()).filter(|value| !value.is_empty())
@@ -78,16 +110,4 @@ fn number(env: &Env, name: &str, default: u32) -> Result<u32, String> {
     text(env, name).map_or(Ok(default), |value| {
         value.trim().parse().map_err(|_| format!("{name} must be a whole number, and is {value:?}"))
     })
-}
-
-fn url(env: &Env, name: &str) -> Result<Option<String>, String> {
-    let given = text(env, name);
-    let is_url =
-        |text: &String| worker::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-    match given {
-        Some(text) if !is_url(&text) => {
-            Err(format!("{name} must be a URL such as http://localhost:11434/v1"))
-        }
-        given => Ok(given),
-    }
 }

@@ -6,8 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ConnId, DomainId, SocketId, VisitorId};
 use weeziq_core::rooms::Member;
+use weeziq_core::visitors::whence::Whence;
 use worker::{
     Response, Result, State, WebSocket, WebSocketPair, WebSocketRequestResponsePair, console_error,
 };
@@ -16,7 +18,8 @@ use crate::clock::conn_of;
 use crate::gateway::RESTARTED;
 use crate::places::Hello;
 
-/// What outlives the object's memory. At most 16 KiB as JSON: names of 4 KiB at most, and 8 visits of 1 KiB.
+/// What outlives the object's memory. At most 16 KiB as JSON: names of 4 KiB at most, 8 visits of 1 KiB, and what a token of
+/// 3 KiB says.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Attached {
     pub(crate) socket: SocketId,
@@ -25,6 +28,8 @@ pub(crate) struct Attached {
     pub(crate) is_direct: bool,
     pub(crate) observes: bool,
     pub(crate) user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Whence::is_unknown")]
+    pub(crate) whence: Whence,
     pub(crate) address: Option<String>,
     pub(crate) member: Option<Arc<Member>>,
     /// Of a direct one: it has introduced itself as a visitor.
@@ -33,6 +38,9 @@ pub(crate) struct Attached {
     pub(crate) is_elsewhere: bool,
     /// Of a direct one: whom it speaks for, which has to be undone at its end.
     pub(crate) visits: Vec<(DomainId, VisitorId)>,
+    /// Who is at the other end, as far as that is proved.
+    #[serde(default, skip_serializing_if = "Identity::is_open")]
+    pub(crate) identity: Identity,
 }
 
 pub(crate) struct Seat {
@@ -66,11 +74,13 @@ impl Seats {
             is_direct: hello.is_direct,
             observes: hello.observes,
             user_agent: hello.user_agent,
+            whence: hello.whence,
             address: hello.address,
             member: None,
             is_visitor: false,
             is_elsewhere: false,
             visits: Vec::new(),
+            identity: hello.identity,
         };
         let seat = Rc::new(Seat {
             conn: conn_of(hello.socket),
@@ -122,9 +132,12 @@ impl Seats {
         self.0.borrow().values().any(|seat| seat.attached.borrow().observes)
     }
 
-    pub(crate) fn tell_observers(&self, text: &str) {
-        for seat in self.0.borrow().values().filter(|seat| seat.attached.borrow().observes) {
-            seat.send(text);
+    pub(crate) fn tell_observers(&self, text: &str, domain: Option<&DomainId>) {
+        for seat in self.0.borrow().values() {
+            let attached = seat.attached.borrow();
+            if attached.observes && attached.identity.may_observe(domain) {
+                seat.send(text);
+            }
         }
     }
 }
@@ -142,6 +155,17 @@ impl Seat {
 
     pub(crate) fn name(&self) -> SocketId {
         self.attached.borrow().socket
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.attached.borrow().identity.clone()
+    }
+
+    /// Takes the word of the Worker's end that it is somebody else, or has another token, from here on.
+    pub(crate) fn take_identity(&self, said: &str) {
+        if let Ok(identity) = serde_json::from_str(said) {
+            self.amend(|attached| attached.identity = identity);
+        }
     }
 
     pub(crate) fn is_direct(&self) -> bool {

@@ -3,6 +3,10 @@
 
 mod address;
 mod directory;
+mod retention;
+mod salt;
+mod search;
+pub(crate) mod site;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -11,12 +15,17 @@ use std::sync::Arc;
 
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 use futures_util::StreamExt;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
+use weeziq_core::inbox::RoomsQuery;
 use weeziq_core::protocol::command::{Command, Request as Asked, VisitorsCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::store::{self, Sql, SqlError, Value};
+use weeziq_core::protocol::http;
+use weeziq_core::store::{self, Sql, SqlError, Value, register};
 use weeziq_core::time::UnixMs;
+use weeziq_core::visitors::reports::ReportQuery;
+use weeziq_core::visitors::whence::Whence;
 use weeziq_core::visitors::{Via, Visitors, VisitorsInput};
 use weeziq_core::{Caller, Context, Output};
 use worker::{
@@ -27,10 +36,11 @@ use worker::{
 use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy, socket_id};
 use crate::encode;
-use crate::gateway::{GO, MAY_I_GO};
-use crate::outbox::{Item, Numbers, Outbox, Word};
+use crate::gateway::{GO, IDENTITY, MAY_I_GO};
+use crate::outbox::{Item, Numbers, Outbox, TRY_AGAIN, Word};
 use crate::places::{Consultation, Place, Role};
 use crate::reply::{self, hello_of};
+use crate::room::asked_as;
 use crate::settings::Settings;
 use crate::sockets::{Seat, Seats, answer_pings, close_back};
 use crate::store::{Failed, Store, transact};
@@ -57,9 +67,12 @@ struct Tracker {
     alarms: Alarms,
     /// Whether the rooms that hold connections of visitors have been asked for them in this life of the object.
     has_asked_holders: Cell<bool>,
+    /// Whether the tables of copied logs are there.
+    has_copies: Cell<bool>,
     outbox: Rc<Outbox>,
     /// What the directory was last told: active now, ever.
     told: Cell<Option<(usize, u64)>>,
+    site: site::Site,
 }
 
 type Reply = (Option<Box<str>>, Event);
@@ -106,8 +119,10 @@ impl DurableObject for VisitorTracker {
             requests: RefCell::default(),
             alarms: Alarms::default(),
             has_asked_holders: Cell::new(false),
+            has_copies: Cell::new(false),
             outbox: Rc::default(),
             told: Cell::new(None),
+            site: site::Site::default(),
         };
         Self { tracker: Rc::new(tracker) }
     }
@@ -118,16 +133,28 @@ impl DurableObject for VisitorTracker {
         match (path.as_str(), &tracker.role) {
             ("/connect", _) => Ok(tracker.seats.accept(&tracker.state, hello_of(&request)?)?.1),
             ("/admit", Some(Role::Address)) => tracker.admit(request).await,
+            ("/origins", Some(Role::Directory)) => tracker.list_origins(request).await,
             ("/words", Some(Role::Directory)) => tracker.hear(request).await,
             ("/words", Some(Role::Domain(domain))) => tracker.hear_partings(domain, request).await,
             ("/consult", Some(Role::Domain(domain))) => tracker.consult(domain, request).await,
             ("/consult", Some(Role::Directory)) => tracker.consult_directory(request).await,
-            ("/domains", Some(Role::Directory)) => reply::body(tracker.all_domains()?),
+            ("/domains", Some(Role::Directory)) => {
+                let url = request.url()?;
+                let (_, asker) = asked_as(url.query().unwrap_or_default())?;
+                reply::body(tracker.all_domains(&asker)?)
+            }
+            ("/search", Some(Role::Domain(_))) => tracker.search(request).await,
             ("/ready", Some(Role::Directory)) => tracker.ready(),
-            (path, Some(Role::Domain(domain))) => match path.strip_prefix("/visitors/") {
-                Some(kind) => tracker.answer_request(domain, kind, request).await,
-                None => Response::error("there is nothing here", 404),
-            },
+            ("/salt", Some(Role::Directory)) => tracker.salt().await,
+            (path, Some(Role::Domain(domain))) => {
+                if let Some(kind) = path.strip_prefix("/visitors/") {
+                    tracker.answer_request(domain, kind, request).await
+                } else if let Some(what) = path.strip_prefix("/site/") {
+                    tracker.answer_site(domain, what, request).await
+                } else {
+                    Response::error("there is nothing here", 404)
+                }
+            }
             _ => Response::error("there is nothing here", 404),
         }
     }
@@ -137,7 +164,9 @@ impl DurableObject for VisitorTracker {
         if let (Some(seat), WebSocketIncomingMessage::String(text)) = (tracker.seats.at(&socket), message) {
             if text == MAY_I_GO {
                 tracker.in_turn(move || seat.send(GO));
-            } else if let Ok(request) = Asked::parse(&text, None) {
+            } else if let Some(identity) = text.strip_prefix(IDENTITY) {
+                seat.take_identity(identity);
+            } else if let Ok(request) = Asked::parse_from(&text, None, &seat.attached().whence) {
                 tracker.take(&seat, request);
             }
         }
@@ -160,9 +189,13 @@ impl DurableObject for VisitorTracker {
         let tracker = &self.tracker;
         tracker.alarms.fired();
         match &tracker.role {
-            Some(Role::Domain(domain)) => tracker.tell(domain, Inputs::one(VisitorsInput::Alarm)),
+            Some(Role::Domain(domain)) => {
+                tracker.tell(domain, Inputs::one(VisitorsInput::Alarm));
+                tracker.retain_if_due(domain).await;
+            }
             Some(Role::Address) => tracker.forget_address().await?,
-            Some(Role::Directory) | None => {}
+            Some(Role::Directory) => tracker.forget_salt().await?,
+            None => {}
         }
         Response::empty()
     }
@@ -171,7 +204,12 @@ impl DurableObject for VisitorTracker {
 impl Tracker {
     fn take(self: &Rc<Self>, seat: &Seat, request: Asked) {
         let known = seat.attached();
-        let from = Caller { conn: seat.conn, socket: known.socket, reply_to: request.reply_to };
+        let from = Caller {
+            conn: seat.conn,
+            socket: known.socket,
+            reply_to: request.reply_to,
+            identity: known.identity,
+        };
         match (request.command, &self.role) {
             (Command::Visitors(_, command), Some(Role::Domain(domain))) => {
                 let via = Via::Connection { user_agent: known.user_agent.map(Arc::from) };
@@ -180,7 +218,7 @@ impl Tracker {
                 self.tell(domain, Inputs { caller: Some(caller), ..Inputs::one(input) });
             }
             (Command::AllDomainStats, Some(Role::Directory)) => {
-                let event = self.all_domains().unwrap_or_else(|error| {
+                let event = self.all_domains(&from.identity).unwrap_or_else(|error| {
                     console_error!("the directory cannot be read: {error}");
                     Event::error(&ClientError::unavailable(), self.clock.now())
                 });
@@ -198,29 +236,86 @@ impl Tracker {
     ) -> Result<Response> {
         let command = match kind {
             "stats" => VisitorsCommand::Stats,
-            kind => match body::visitors(kind, &request.text().await?) {
-                Ok((_, command)) => command,
+            "rooms" => match RoomsQuery::parse(&request.text().await?) {
+                Ok(query) => VisitorsCommand::Rooms(Box::new(query)),
                 Err(error) => return reply::refusal(&error),
             },
+            "series" | "pages" | "dropped" => match ReportQuery::parse(kind, &request.text().await?) {
+                Ok(query) => VisitorsCommand::Report(Box::new(query)),
+                Err(error) => return reply::refusal(&error),
+            },
+            "complete" => {
+                let (room, reader) = serde_json::from_str(&request.text().await?)?;
+                VisitorsCommand::Complete { room, reader }
+            }
+            "erase" | "know" => match (kind, VisitorId::parse(&request.text().await?)) {
+                ("erase", Some(visitor)) => VisitorsCommand::Erase { visitor },
+                (_, Some(visitor)) => VisitorsCommand::Know { visitor },
+                (_, None) => return Response::error("this is no visitor", 400),
+            },
+            "unlist" => {
+                let room = RoomId::known(&request.text().await?);
+                self.forget_copy(&room)?;
+                let forgotten = room.clone();
+                self.in_register(move |sql| register::forget(sql, &forgotten))?;
+                VisitorsCommand::Unlist(room)
+            }
+            "conversations" => {
+                let Some(visitor) = VisitorId::parse(&request.text().await?) else {
+                    return Response::error("this is no visitor", 400);
+                };
+                let begun = self.in_register(move |sql| register::of_visitor(sql, &visitor))?;
+                return Response::ok(serde_json::to_string(&begun)?);
+            }
+            "uncopy" => {
+                self.forget_copy(&RoomId::known(&request.text().await?))?;
+                return Response::ok("{}");
+            }
+            "keep" => {
+                self.keep_as_set(domain).await?;
+                return Response::ok("");
+            }
+            kind => {
+                let (whence, text): (Whence, String) = serde_json::from_str(&request.text().await?)?;
+                match body::visitors(kind, &text, &whence) {
+                    Ok((_, command)) => command,
+                    Err(error) => return reply::refusal(&error),
+                }
+            }
         };
-        let socket = socket_id();
-        let from = Caller { conn: conn_of(socket), socket, reply_to: None };
-        let input = VisitorsInput::Command { from: from.clone(), via: Via::Request, command };
-        let mut replies = self.replies_to(domain, Inputs { caller: Some(from), ..Inputs::one(input) }).await;
-        match replies.pop() {
-            Some((_, event)) => reply::body(event),
+        match self.answer(domain, command).await {
+            Some(event) => reply::body(event),
             None => reply::refusal(&ClientError::unavailable()),
         }
+    }
+
+    /// The last that is said to whoever asks.
+    async fn answer(self: &Rc<Self>, domain: &DomainId, command: VisitorsCommand) -> Option<Event> {
+        let socket = socket_id();
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None, identity: Identity::Open };
+        let input = VisitorsInput::Command { from: from.clone(), via: Via::Request, command };
+        let mut replies = self.replies_to(domain, Inputs { caller: Some(from), ..Inputs::one(input) }).await;
+        replies.pop().map(|(_, event)| event)
+    }
+
+    /// As `GET /rooms` has it.
+    async fn list_rooms(self: &Rc<Self>, domain: &DomainId, query: &str) -> Result<serde_json::Value> {
+        let failed = |error: ClientError| worker::Error::RustError(error.message.into_owned());
+        let query = RoomsQuery::parse(query).map_err(failed)?;
+        let listed = self.answer(domain, VisitorsCommand::Rooms(Box::new(query))).await;
+        http::body(listed.ok_or_else(|| failed(ClientError::unavailable()))?).map_err(failed)
     }
 
     /// From a connection that a room holds.
     async fn consult(self: &Rc<Self>, domain: &DomainId, mut request: Request) -> Result<Response> {
         let asked: Consultation = serde_json::from_str(&request.text().await?)?;
-        let Ok(Asked { reply_to, command: Command::Visitors(_, command) }) = Asked::parse(&asked.frame, None)
+        let Ok(Asked { reply_to, command: Command::Visitors(_, command) }) =
+            Asked::parse_from(&asked.frame, None, &asked.whence)
         else {
             return Response::error("this is not for a domain", 400);
         };
-        let from = Caller { conn: conn_of(asked.socket), socket: asked.socket, reply_to };
+        let from =
+            Caller { conn: conn_of(asked.socket), socket: asked.socket, reply_to, identity: asked.identity };
         let via = Via::Connection { user_agent: asked.user_agent.map(Arc::from) };
         let input = VisitorsInput::Command { from: from.clone(), via, command };
         let inputs = Inputs { all: vec![input], caller: Some(from), room: Some(asked.room) };
@@ -243,9 +338,26 @@ impl Tracker {
 
     async fn hear_partings(self: &Rc<Self>, domain: &DomainId, mut request: Request) -> Result<Response> {
         let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
-        for word in words {
-            if let Word::Parted { socket } = word {
-                self.part(domain, conn_of(socket));
+        for (taken, word) in words.into_iter().enumerate() {
+            match word {
+                Word::Parted { socket } => self.part(domain, conn_of(socket)),
+                Word::Spent(spent) => {
+                    if !self.settle(domain, &spent) {
+                        return Response::error(taken.to_string(), TRY_AGAIN);
+                    }
+                }
+                Word::Listed { listing, log } => {
+                    let copied = self.copy_log(domain, &listing, log).await;
+                    if !copied || !self.tell(domain, Inputs::one(VisitorsInput::Listed(listing))) {
+                        return Response::error(taken.to_string(), TRY_AGAIN);
+                    }
+                }
+                Word::Post(_)
+                | Word::Silence { .. }
+                | Word::Overheard { .. }
+                | Word::Observed { .. }
+                | Word::Numbers(_)
+                | Word::Watch { .. } => {}
             }
         }
         Response::ok("")
@@ -272,11 +384,14 @@ impl Tracker {
         }
     }
 
-    /// One turn of the domain.
-    fn tell(self: &Rc<Self>, domain: &DomainId, inputs: Inputs) {
+    /// One turn of the domain. True if what it did is stored.
+    fn tell(self: &Rc<Self>, domain: &DomainId, inputs: Inputs) -> bool {
         let caller = inputs.caller.clone();
         match self.turn(domain, inputs) {
-            Ok(outputs) => self.carry_out(domain, outputs),
+            Ok(outputs) => {
+                self.carry_out(domain, outputs);
+                true
+            }
             Err(failed) => {
                 console_error!("a turn failed and was taken back: {failed}");
                 let error = match failed {
@@ -290,6 +405,7 @@ impl Tracker {
                         Event::error(&error, self.clock.now()),
                     );
                 }
+                false
             }
         }
     }
@@ -337,15 +453,18 @@ impl Tracker {
         for output in outputs {
             match output {
                 Output::Reply { to, reply_to, event } => replies.push((to, reply_to, event)),
-                Output::TellObservers { domain: _, event } => {
-                    self.say(Word::Observed { frame: encode(&event, None) });
+                Output::TellObservers { domain, event } => {
+                    self.say(Word::Observed { frame: encode(&event, None), domain });
                 }
                 Output::WakeAt(at) => self.wake_at(domain, at),
-                Output::Publish { .. }
+                Output::List(_)
+                | Output::Publish { .. }
                 | Output::Admit { .. }
                 | Output::Dismiss { .. }
                 | Output::AskModel { .. }
                 | Output::CancelModel { .. }
+                | Output::Spend(_)
+                | Output::Said { .. }
                 | Output::Relay { .. } => {}
             }
         }
@@ -407,7 +526,9 @@ impl Tracker {
 
     fn wake_at(self: &Rc<Self>, domain: &DomainId, at: UnixMs) {
         let (tracker, domain) = (self.clone(), domain.clone());
-        let soon = move || tracker.tell(&domain, Inputs::one(VisitorsInput::Alarm));
+        let soon = move || {
+            tracker.tell(&domain, Inputs::one(VisitorsInput::Alarm));
+        };
         self.alarms.wake_at(&self.state, self.clock.now(), at, soon);
     }
 
@@ -458,7 +579,10 @@ fn note_claim(
             (from.conn, visitor, false)
         }
         VisitorsInput::Disconnected { conn, visitor } => (*conn, visitor, false),
-        VisitorsInput::Command { .. } | VisitorsInput::Alarm => return Ok(()),
+        VisitorsInput::Command { .. }
+        | VisitorsInput::Listed(_)
+        | VisitorsInput::Unlisted { .. }
+        | VisitorsInput::Alarm => return Ok(()),
     };
     let conn = conn.0.to_string();
     let params = [Value::Text(&conn), Value::Text(visitor.as_str()), Value::text(room)];

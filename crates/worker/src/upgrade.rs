@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use futures_util::StreamExt;
 use wasm_bindgen_futures::spawn_local;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ID_RULE, RoomId};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::rooms::Farewell;
@@ -12,10 +13,12 @@ use worker::{Env, Request, Response, Result, WebSocket, WebSocketPair, Websocket
 
 use crate::clock::{entropy, socket_id};
 use crate::gateway::{Frame, Gateway, Origin};
+use crate::identity;
 use crate::places::{Hello, Place, address_name};
 use crate::reply;
 use crate::settings::Settings;
 use crate::sockets::close_back;
+use crate::whence;
 
 /// A longer header is cut before it is kept.
 const USER_AGENT_BYTES_MAX: usize = 512;
@@ -36,8 +39,16 @@ pub(crate) async fn web_socket(request: &Request, env: Env, settings: Rc<Setting
         Ok(room) => room,
         Err(error) => return reply::refusal(&error),
     };
-    let from =
-        Origin { socket: socket_id(), user_agent: user_agent_of(request), address: address_of(request) };
+    let identity = match identity::known(request, &env, &settings).await {
+        Ok(identity) => identity,
+        Err(error) => return reply::refusal(&error),
+    };
+    let from = Origin {
+        socket: socket_id(),
+        user_agent: user_agent_of(request),
+        whence: whence::of(request, &env).await,
+        address: address_of(request),
+    };
     match room {
         Some(room) => {
             let hello = Hello {
@@ -46,22 +57,27 @@ pub(crate) async fn web_socket(request: &Request, env: Env, settings: Rc<Setting
                 is_direct: true,
                 observes: false,
                 user_agent: from.user_agent,
+                whence: from.whence,
                 address: Some(from.address),
+                identity,
             };
             Place::Room(room).upgrade(&env, &hello).await
         }
-        None => end_here(env, settings, from).await,
+        None => end_here(env, settings, from, identity).await,
     }
 }
 
 /// The client's socket ends in the Worker, which holds one to each object that the client deals with.
-async fn end_here(env: Env, settings: Rc<Settings>, from: Origin) -> Result<Response> {
+async fn end_here(env: Env, settings: Rc<Settings>, from: Origin, identity: Identity) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     let client = pair.server;
     client.accept()?;
-    let session = Session::new(from.socket, None);
+    let session = Session::new(from.socket, None)
+        .known_as(identity, settings.key.clone())
+        .come_from(from.whence.clone());
     let gateway = Gateway::new(env, settings, client.clone(), from, session, None);
     spawn_local(listen(client, gateway.clone()));
+    gateway.watch_expiry();
     // Before the handshake is answered, so that a dashboard that asks for nothing misses nothing.
     gateway.observe().await;
     Response::from_websocket(pair.client)
@@ -95,7 +111,7 @@ fn room_of(request: &Request) -> Result<std::result::Result<Option<RoomId>, Clie
     Ok(RoomId::parse(&room).map(Some).ok_or_else(|| ClientError::invalid("roomId", ID_RULE)))
 }
 
-fn user_agent_of(request: &Request) -> Option<String> {
+pub(crate) fn user_agent_of(request: &Request) -> Option<String> {
     let mut header = request.headers().get("user-agent").ok()??;
     header.truncate(header.floor_char_boundary(USER_AGENT_BYTES_MAX));
     Some(header)

@@ -48,6 +48,21 @@ fn is_same(origin: &str, host: Option<&str>) -> bool {
 }
 
 impl Pattern {
+    /// One that a site may list for itself. The service as a whole answers to its operator; a site answers for hosts of
+    /// its own alone, so a star has to stand below a name that somebody holds.
+    pub fn of_a_site(entry: &str) -> Result<Self, String> {
+        let pattern = Self::parse(entry).map_err(|why| format!("must be an origin: {why}"))?;
+        let is_held =
+            |after: &str| after.split(':').next().is_some_and(|host| host.matches('.').count() >= 2);
+        match &pattern.after {
+            Some(after) if !after.starts_with('.') || !is_held(after) => {
+                Err("may have a * only before a host's name, as in https://*.shop.example".into())
+            }
+            None if pattern.before == "null" => Err("must be an origin such as https://shop.example".into()),
+            _ => Ok(pattern),
+        }
+    }
+
     fn parse(entry: &str) -> Result<Self, String> {
         let entry = entry.trim_end_matches('/').to_ascii_lowercase();
         if entry == "null" {
@@ -67,7 +82,7 @@ impl Pattern {
         })
     }
 
-    fn matches(&self, origin: &str) -> bool {
+    pub fn matches(&self, origin: &str) -> bool {
         let origin = origin.to_ascii_lowercase();
         let Some(after) = &self.after else {
             return origin == self.before;

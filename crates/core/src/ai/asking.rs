@@ -1,23 +1,10 @@
-//! Asking a provider: which request to send, how long to wait, when to try again. A host brings the HTTP client and
-//! the timers.
+//! Asking: how long to wait for a model, when to try again, and when to ask another. A host brings the HTTP client and the
+//! timers.
 
-use super::model::{ModelEvent, ModelFailure, ModelRequest, Provider, ProviderCall};
+use super::model::{ModelEvent, ModelFailure};
+use super::models::Route;
 use super::{gemini, openai};
-use crate::access::secret::Secret;
 use crate::time::UnixMs;
-
-/// Where the providers are, and what opens them.
-#[derive(Clone)]
-pub struct Providers {
-    pub openai: Endpoint,
-    pub google: Endpoint,
-}
-
-#[derive(Clone)]
-pub struct Endpoint {
-    pub base_url: String,
-    pub key: Option<Secret>,
-}
 
 /// How long an answer may take.
 #[derive(Clone, Copy)]
@@ -28,10 +15,13 @@ pub struct Patience {
     pub total_ms: i64,
 }
 
-/// The attempts at one answer.
+/// The attempts at one answer: of one model, then of those that stand in for it, inside one deadline.
 pub struct Attempts {
     patience: Patience,
     end: UnixMs,
+    routes: usize,
+    route: usize,
+    /// Of this route.
     failed: u32,
 }
 
@@ -39,9 +29,11 @@ pub struct Attempts {
 pub struct Reading {
     decoder: Decoder,
     has_begun: bool,
+    /// To be told before all else.
+    answering: Option<Route>,
 }
 
-enum Decoder {
+pub(super) enum Decoder {
     OpenAi(openai::Decoder),
     Google(gemini::Decoder),
 }
@@ -66,42 +58,21 @@ const ATTEMPTS_MAX: u32 = 3;
 const BACK_OFF_MS: u64 = 250;
 /// What a provider may ask us to wait; it is the visitor who waits.
 const RETRY_AFTER_MS_MAX: u64 = 5_000;
+/// Sooner than wait longer, another model is asked, if there is one.
+const RATHER_ANOTHER_MS: u64 = 1_000;
 /// An error's body is worth reading that far.
 pub const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// The demo's pace, a word: about that of a fast model.
 pub const DEMO_WORD_MS: u64 = 30;
 
-impl Providers {
-    pub const OPENAI_URL: &str = "https://api.openai.com/v1";
-    pub const GOOGLE_URL: &str = "https://generativelanguage.googleapis.com";
-
-    /// The request to send, and the reader of its reply.
-    pub fn call(&self, request: &ModelRequest) -> (ProviderCall, Reading) {
-        let key = |endpoint: &Endpoint| endpoint.key.as_ref().map(|key| key.reveal().to_owned());
-        let (call, decoder) = if request.provider == Provider::Google {
-            let call = gemini::call(&self.google.base_url, key(&self.google).as_deref(), request);
-            (call, Decoder::Google(gemini::Decoder::default()))
-        } else {
-            let call = openai::call(&self.openai.base_url, key(&self.openai).as_deref(), request);
-            (call, Decoder::OpenAi(openai::Decoder::default()))
-        };
-        (call, Reading { decoder, has_begun: false })
-    }
-}
-
-impl Endpoint {
-    /// An empty setting counts as none.
-    pub fn new(base_url: Option<&str>, default: &str, key: Option<Secret>) -> Self {
-        Self {
-            base_url: base_url.filter(|url| !url.is_empty()).unwrap_or(default).into(),
-            key: key.filter(|key| !key.reveal().is_empty()),
-        }
-    }
-}
-
 impl Attempts {
-    pub fn begin(patience: Patience, now: UnixMs) -> Self {
-        Self { patience, end: now.plus(patience.total_ms), failed: 0 }
+    pub fn begin(patience: Patience, routes: usize, now: UnixMs) -> Self {
+        Self { patience, end: now.plus(patience.total_ms), routes, route: 0, failed: 0 }
+    }
+
+    /// Which of the routes is to be asked now.
+    pub fn route(&self) -> usize {
+        self.route
     }
 
     /// By when the reply that is asked for now has to bring its first token.
@@ -114,16 +85,36 @@ impl Attempts {
         self.end
     }
 
-    /// After an attempt that brought nothing: in how many milliseconds to try again, if at all. `jitter` is any number.
+    /// After an attempt that brought nothing: in how many milliseconds to ask [`Attempts::route`], if at all. `jitter`
+    /// is any number.
     pub fn again_after(&mut self, failure: &ModelFailure, now: UnixMs, jitter: u32) -> Option<u64> {
         self.failed += if *failure == ModelFailure::Timeout { 2 } else { 1 };
         let wait = back_off_ms(failure, self.failed, jitter);
-        let is_worth_it = failure.is_transient() && self.failed < ATTEMPTS_MAX;
-        (is_worth_it && now.plus(wait as i64) < self.end).then_some(wait)
+        let in_time = |wait: u64| now.plus(wait as i64) < self.end;
+        let has_other = self.route + 1 < self.routes;
+        let rather_other = has_other && (*failure == ModelFailure::Timeout || wait > RATHER_ANOTHER_MS);
+        if failure.is_transient() && self.failed < ATTEMPTS_MAX && in_time(wait) && !rather_other {
+            return Some(wait);
+        }
+        if has_other && failure.is_for_others() && in_time(0) {
+            (self.route, self.failed) = (self.route + 1, 0);
+            return Some(0);
+        }
+        None
     }
 }
 
 impl Reading {
+    pub(super) fn of(decoder: impl Into<Decoder>) -> Self {
+        Self { decoder: decoder.into(), has_begun: false, answering: None }
+    }
+
+    /// Of a model that stands in for the one that was asked first, which is told before it says anything.
+    #[must_use]
+    pub fn instead(self, route: &Route) -> Self {
+        Self { answering: Some(route.clone()), ..self }
+    }
+
     /// Whether a first token has come; from then on only the end's deadline counts.
     pub fn has_begun(&self) -> bool {
         self.has_begun
@@ -148,7 +139,11 @@ impl Reading {
             match event {
                 ModelEvent::Failed(failure) if !self.has_begun => return Err(failure),
                 event => {
-                    self.has_begun |= matches!(event, ModelEvent::Delta(_) | ModelEvent::Finished(_));
+                    self.answering.take().into_iter().for_each(|route| tell(ModelEvent::Answering(route)));
+                    self.has_begun |= matches!(
+                        event,
+                        ModelEvent::Delta(_) | ModelEvent::HandOver(_) | ModelEvent::Finished(_)
+                    );
                     let is_terminal = event.is_terminal();
                     tell(event);
                     if is_terminal {
@@ -177,6 +172,18 @@ impl Decoder {
     }
 }
 
+impl From<openai::Decoder> for Decoder {
+    fn from(decoder: openai::Decoder) -> Self {
+        Self::OpenAi(decoder)
+    }
+}
+
+impl From<gemini::Decoder> for Decoder {
+    fn from(decoder: gemini::Decoder) -> Self {
+        Self::Google(decoder)
+    }
+}
+
 /// Twice as long each time, and never the same for all who failed together.
 fn back_off_ms(failure: &ModelFailure, failed: u32, jitter: u32) -> u64 {
     if let ModelFailure::Overloaded { retry_after_ms: Some(ms) } = failure {
@@ -188,52 +195,66 @@ fn back_off_ms(failure: &ModelFailure, failed: u32, jitter: u32) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 mod tests {
+    use super::super::models::Models;
     use super::*;
+    use ModelFailure::{ContentFiltered, Overloaded, Rejected, Resting, Timeout, Unavailable};
 
-    fn check(failures: &[ModelFailure], expected: &[Option<u64>]) {
+    /// After each failure: how long to wait, and which route is asked then.
+    fn check(routes: usize, failures: &[ModelFailure], expected: &[Option<(u64, usize)>]) {
         let patience = Patience { first_token_ms: 10_000, total_ms: 60_000 };
-        let mut attempts = Attempts::begin(patience, UnixMs(0));
-        let waits: Vec<_> = failures.iter().map(|f| attempts.again_after(f, UnixMs(0), 50)).collect();
-        assert_eq!(waits, expected, "{failures:?}");
+        let mut attempts = Attempts::begin(patience, routes, UnixMs(0));
+        let mut next = |failure| Some((attempts.again_after(failure, UnixMs(0), 50)?, attempts.route()));
+        let asked: Vec<_> = failures.iter().map(&mut next).collect();
+        assert_eq!(asked, expected, "{failures:?}");
     }
 
     #[test]
     fn what_may_pass_is_tried_again_twice_and_later_each_time() {
-        use ModelFailure::{Overloaded, Rejected, Timeout, Unavailable};
-        check(&[Unavailable, Unavailable, Unavailable], &[Some(250), Some(500), None]);
-        check(&[Overloaded { retry_after_ms: Some(2_000) }], &[Some(2_000)]);
-        check(&[Overloaded { retry_after_ms: Some(99_000) }], &[Some(RETRY_AFTER_MS_MAX)]);
-        check(&[Timeout, Unavailable], &[Some(500), None]);
-        check(&[Rejected { status: 401 }], &[None]);
+        check(1, &[Unavailable, Unavailable, Unavailable], &[Some((250, 0)), Some((500, 0)), None]);
+        check(1, &[Overloaded { retry_after_ms: Some(2_000) }], &[Some((2_000, 0))]);
+        check(1, &[Overloaded { retry_after_ms: Some(99_000) }], &[Some((RETRY_AFTER_MS_MAX, 0))]);
+        check(1, &[Timeout, Unavailable], &[Some((500, 0)), None]);
+        check(1, &[Rejected { status: 401 }], &[None]);
+        check(1, &[Resting], &[None]);
+    }
+
+    #[test]
+    fn what_does_not_pass_is_for_the_next_model() {
+        let twice = [Some((250, 0)), Some((500, 0)), Some((0, 1)), Some((250, 1)), Some((500, 1)), None];
+        check(2, &[const { Unavailable }; 6], &twice);
+        check(
+            3,
+            &[Rejected { status: 401 }, Resting, Timeout],
+            &[Some((0, 1)), Some((0, 2)), Some((500, 2))],
+        );
+        check(2, &[Timeout], &[Some((0, 1))]);
+        check(2, &[Overloaded { retry_after_ms: Some(900) }], &[Some((900, 0))]);
+        check(2, &[Overloaded { retry_after_ms: Some(2_000) }], &[Some((0, 1))]);
+        check(2, &[ContentFiltered], &[None]);
     }
 
     #[test]
     fn nothing_is_tried_past_the_end() {
-        let mut attempts = Attempts::begin(Patience { first_token_ms: 50, total_ms: 100 }, UnixMs(0));
+        let patience = Patience { first_token_ms: 50, total_ms: 100 };
+        let mut attempts = Attempts::begin(patience, 2, UnixMs(0));
         assert_eq!(attempts.first_token_by(UnixMs(80)), UnixMs(100));
-        assert_eq!(attempts.again_after(&ModelFailure::Unavailable, UnixMs(90), 50), None);
+        assert_eq!(attempts.again_after(&Unavailable, UnixMs(90), 50), Some(0), "the next is still in time");
+        assert_eq!(attempts.again_after(&Unavailable, UnixMs(100), 50), None);
     }
 
     #[test]
     fn a_failure_is_an_error_only_while_nothing_was_told() {
-        let endpoint = Endpoint::new(None, Providers::OPENAI_URL, None);
-        let providers = Providers { openai: endpoint.clone(), google: endpoint };
-        let request = ModelRequest {
-            provider: Provider::OpenAi,
-            model: "gpt-x".into(),
-            system: String::new(),
-            turns: Vec::new(),
-        };
-        let broken = || Piece::Broken(ModelFailure::Unavailable);
-        let (_, mut reading) = providers.call(&request);
-        assert_eq!(reading.take(broken(), |_| {}), Err(ModelFailure::Unavailable));
+        let broken = || Piece::Broken(Unavailable);
+        let mut reading = Reading::of(openai::Decoder::default());
+        assert_eq!(reading.take(broken(), |_| {}), Err(Unavailable));
 
-        let (_, mut reading) = providers.call(&request);
+        let route = Models::new(None, true, true).routes(None).unwrap().pop().unwrap();
+        let mut reading = Reading::of(openai::Decoder::default()).instead(&route);
         let text = b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
         let mut told = Vec::new();
         assert_eq!(reading.take(Piece::Bytes(text), |event| told.push(event)), Ok(Progress::More));
         assert_eq!(reading.take(broken(), |event| told.push(event)), Ok(Progress::Over));
         let failed = ModelEvent::Failed(ModelFailure::Incomplete);
-        assert_eq!(told, [ModelEvent::Delta("Hi".into()), failed]);
+        assert_eq!(told, [ModelEvent::Answering(route), ModelEvent::Delta("Hi".into()), failed]);
     }
 }

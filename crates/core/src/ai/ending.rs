@@ -3,6 +3,7 @@
 //! They are kept in one place because they are what a run relies on: text comes before the end, the end comes
 //! once, nothing follows it, and a failure after text is never told as one that may be tried again unseen.
 
+use super::handover;
 use super::model::{FinishReason, ModelEvent, ModelFailure, Usage};
 use super::sse::SseReader;
 
@@ -23,7 +24,19 @@ pub(super) struct Ending {
     usage: Usage,
     text_seen: bool,
     over: bool,
+    calls: Vec<Call>,
 }
+
+/// A tool that the model calls, as far as it has been told.
+#[derive(Default)]
+struct Call {
+    name: String,
+    arguments: String,
+}
+
+/// There is one tool, with one short argument.
+const CALLS_MAX: usize = 4;
+const ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
 
 /// What a provider named as the reason for its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,8 +96,38 @@ impl Ending {
         }
     }
 
+    /// More of the call with this number: its name once, its arguments in pieces.
+    pub(super) fn call(&mut self, number: usize, name: &str, arguments: &str) {
+        while self.calls.len() <= number && number < CALLS_MAX {
+            self.calls.push(Call::default());
+        }
+        if let Some(call) = self.calls.get_mut(number)
+            && call.name.len() + call.arguments.len() + name.len() + arguments.len() <= ARGUMENTS_BYTES_MAX
+        {
+            call.name.push_str(name);
+            call.arguments.push_str(arguments);
+        }
+    }
+
+    /// How many have been told of.
+    pub(super) fn calls_seen(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Calls are believed when the answer is whole. Of tools that were never offered nothing is made.
+    fn take_calls(&mut self, out: &mut Vec<ModelEvent>) {
+        let calls = std::mem::take(&mut self.calls);
+        if let Some(call) = calls.iter().find(|call| call.name == handover::TOOL).filter(|_| !self.over) {
+            self.text_seen = true;
+            out.push(ModelEvent::HandOver(handover::reason(&call.arguments)));
+        }
+    }
+
     /// The provider said that the answer is whole.
     pub(super) fn complete(&mut self, out: &mut Vec<ModelEvent>) {
+        if self.reason != Some(Reason::Filtered) {
+            self.take_calls(out);
+        }
         match self.reason.unwrap_or(Reason::Other) {
             Reason::Stop => self.close(ModelEvent::Finished(FinishReason::Stop), out),
             Reason::Length => self.close(ModelEvent::Finished(FinishReason::Length), out),

@@ -8,15 +8,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ending::{Answer, Ending, Reason};
+use super::handover;
 use super::model::{ModelEvent, ModelRequest, ProviderCall, Speaker, Turn, Usage};
+use super::models::Route;
 use super::status;
 
 /// The request for a streamed answer. `base_url` has no version: `https://generativelanguage.googleapis.com`.
-pub fn call(base_url: &str, key: Option<&str>, request: &ModelRequest) -> ProviderCall {
+pub fn call(base_url: &str, key: Option<&str>, route: &Route, request: &ModelRequest) -> ProviderCall {
     let mut headers =
         vec![("content-type", "application/json".to_owned()), ("accept", "text/event-stream".to_owned())];
     headers.extend(key.map(|key| ("x-goog-api-key", key.to_owned())));
-    ProviderCall { url: url(base_url, &request.model), headers, body: body(request).to_string() }
+    ProviderCall { url: url(base_url, &route.model), headers, body: body(route, request).to_string() }
 }
 
 /// Without `alt=sse` the answer would be one JSON array.
@@ -37,20 +39,29 @@ fn path_segment(name: &str) -> String {
     segment
 }
 
-fn body(request: &ModelRequest) -> Value {
-    let contents = contents(&request.turns);
-    if request.system.is_empty() {
-        json!({ "contents": contents })
-    } else {
-        json!({ "systemInstruction": { "parts": [{ "text": request.system }] }, "contents": contents })
+fn body(route: &Route, request: &ModelRequest) -> Value {
+    let mut body = json!({ "contents": contents(&request.turns) });
+    let Some(fields) = body.as_object_mut() else { return body };
+    // There is no role for what the service says in between, so it stands with what the service says at first.
+    let said = request.turns.iter().filter(|turn| turn.speaker == Speaker::Service);
+    let system = std::iter::once(&request.system).chain(said.map(|turn| &turn.text));
+    let parts: Vec<Value> =
+        system.filter(|text| !text.is_empty()).map(|text| json!({ "text": text })).collect();
+    if !parts.is_empty() {
+        fields.insert("systemInstruction".into(), json!({ "parts": parts }));
     }
+    if request.may_hand_over && route.has_tools {
+        let tool = json!({ "functionDeclarations": [handover::declaration("OBJECT", "STRING")] });
+        fields.insert("tools".into(), json!([tool]));
+    }
+    body
 }
 
 /// The API answers 400 to empty parts, and wants the user first and then the roles in turn.
 fn contents(turns: &[Turn]) -> Vec<Value> {
     let said: Vec<&Turn> = turns
         .iter()
-        .filter(|turn| !turn.text.is_empty())
+        .filter(|turn| !turn.text.is_empty() && turn.speaker != Speaker::Service)
         .skip_while(|turn| turn.speaker == Speaker::Assistant)
         .collect();
     said.chunk_by(|one, next| one.speaker == next.speaker).map(content).collect()
@@ -59,7 +70,7 @@ fn contents(turns: &[Turn]) -> Vec<Value> {
 fn content(turns: &[&Turn]) -> Value {
     let role = match turns.first().map(|turn| turn.speaker) {
         Some(Speaker::Assistant) => "model",
-        Some(Speaker::User) | None => "user",
+        Some(Speaker::User | Speaker::Service) | None => "user",
     };
     let parts: Vec<Value> = turns.iter().map(|turn| json!({ "text": turn.text })).collect();
     json!({ "role": role, "parts": parts })
@@ -102,10 +113,20 @@ struct Content {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Part {
     text: Option<String>,
     /// The model's thinking, which is no part of what it says.
     thought: Option<bool>,
+    function_call: Option<FunctionCall>,
+}
+
+#[derive(Deserialize)]
+struct FunctionCall {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    args: Value,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +164,9 @@ fn read_candidate(candidate: Candidate, ending: &mut Ending, out: &mut Vec<Model
     let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();
     for part in parts.into_iter().filter(|part| part.thought != Some(true)) {
         ending.text(part.text.unwrap_or_default(), out);
+        if let Some(FunctionCall { name, args }) = part.function_call {
+            ending.call(ending.calls_seen(), &name, &args.to_string());
+        }
     }
     if let Some(reason) = candidate.finish_reason.filter(|reason| !reason.is_empty()) {
         ending.remember(known_reason(&reason));
@@ -178,6 +202,7 @@ mod tests {
 
     use super::super::ending::tests::{ends_once_and_last, text_of};
     use super::super::model::{FinishReason, ModelFailure, Provider};
+    use super::super::models::tests::route;
     use super::super::sse::tests::cut;
     use super::*;
     use FinishReason::{ContentFilter, Length, Stop};
@@ -234,27 +259,34 @@ mod tests {
 
     fn body_of(system: &str, turns: &[(Speaker, &str)]) -> Value {
         let turns = turns.iter().map(|&(speaker, text)| Turn { speaker, text: text.to_owned() }).collect();
-        let request = ModelRequest {
-            provider: Provider::Google,
-            model: "m".to_owned(),
-            system: system.to_owned(),
-            turns,
+        let request = ModelRequest { system: system.to_owned(), turns, ..ModelRequest::default() };
+        let route = route(Provider::Google, "m");
+        serde_json::from_str(&call("http://host", None, &route, &request).body).unwrap()
+    }
+
+    #[test]
+    fn a_call_hands_over_and_tools_are_offered_where_there_are_people() {
+        let call = record!(
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"request_human","args":{"reason":"refund"}}}]},"#,
+            r#""finishReason":"STOP"}]}"#
+        );
+        assert_eq!(decode([call.as_bytes()]), [ModelEvent::HandOver(Some("refund".into())), Finished(Stop)]);
+        let offered = |may_hand_over| {
+            let request = ModelRequest { may_hand_over, ..ModelRequest::default() };
+            super::call("http://h", None, &route(Provider::Google, "m"), &request)
+                .body
+                .contains("request_human")
         };
-        serde_json::from_str(&call("http://host", None, &request).body).unwrap()
+        assert!(offered(true) && !offered(false));
     }
 
     #[test]
     fn the_request_is_what_the_provider_wants() {
-        let request = ModelRequest {
-            provider: Provider::Google,
-            model: "gemini-2.5-flash".to_owned(),
-            system: String::new(),
-            turns: Vec::new(),
-        };
-        let with_key = call("http://host/", Some("k"), &request);
+        let (route, request) = (route(Provider::Google, "gemini-2.5-flash"), ModelRequest::default());
+        let with_key = call("http://host/", Some("k"), &route, &request);
         assert_eq!(with_key.url, "http://host/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse");
         assert!(with_key.headers.contains(&("x-goog-api-key", "k".to_owned())));
-        let without = call("http://host", None, &request);
+        let without = call("http://host", None, &route, &request);
         assert_eq!(without.url, with_key.url);
         assert!(without.headers.iter().all(|(name, _)| *name != "x-goog-api-key"));
     }

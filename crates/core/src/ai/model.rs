@@ -1,17 +1,24 @@
 //! What the service asks of a model and what it hears back: the one vocabulary that the provider codecs
 //! translate from and into, so that rooms know nothing of OpenAI or Google.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::models::Route;
+use crate::knowledge::Passage;
+
 /// Who answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
     /// OpenAI Chat Completions, or anything that speaks it.
     OpenAi,
     /// Google Gemini `generateContent`.
     Google,
-    /// The built-in offline model that runs when no key is set.
+    /// The built-in offline model that runs when no key is set, and when a budget is used up.
+    #[default]
     Demo,
 }
 
@@ -35,6 +42,8 @@ impl Provider {
 pub enum Speaker {
     User,
     Assistant,
+    /// The service itself, of what the model has missed.
+    Service,
 }
 
 /// One thing said in a conversation.
@@ -44,19 +53,32 @@ pub struct Turn {
     pub text: String,
 }
 
-/// One question to one model, with everything that it needs to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One question, with everything that a model needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelRequest {
-    pub provider: Provider,
-    /// The name that the provider knows the model by.
-    pub model: String,
+    /// Whom to ask, one after the other until one answers: never none.
+    pub routes: Vec<Route>,
     /// Always sent first; may be empty.
     pub system: String,
     /// Oldest first; the last one is the question.
     pub turns: Vec<Turn>,
+    /// There are people whom it may hand over to.
+    pub may_hand_over: bool,
+    /// What the site's documents say to it. Models read them in `system`; the demo answers from them.
+    pub passages: Arc<[Passage]>,
+    /// No model is asked because the domain's budget is used up, which the demo then does not call a demo.
+    pub is_over_budget: bool,
+}
+
+impl ModelRequest {
+    /// Of the model that is asked first.
+    pub fn provider(&self) -> Provider {
+        self.routes.first().map_or(Provider::Demo, |route| route.provider)
+    }
 }
 
 /// Why an answer ended, in the words of the wire.
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
@@ -85,6 +107,7 @@ impl FinishReason {
 }
 
 /// Tokens that the provider says it counted.
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
@@ -107,6 +130,8 @@ pub enum ModelFailure {
     Rejected { status: u16 },
     /// The body ended, or an error came inside it, after text had been sent.
     Incomplete,
+    /// It was not asked: it has failed too often of late ([`super::breaker`]).
+    Resting,
 }
 
 impl ModelFailure {
@@ -114,15 +139,24 @@ impl ModelFailure {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable | Self::Overloaded { .. } | Self::Timeout | Self::Incomplete)
     }
+
+    /// Whether another model may answer what this one has not. What was refused for its content is not hawked about.
+    pub fn is_for_others(&self) -> bool {
+        !matches!(self, Self::ContentFiltered)
+    }
 }
 
 /// What a codec reads out of a provider's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelEvent {
+    /// Another model than the one that was asked first answers; before all that it says.
+    Answering(Route),
     /// More text; never empty.
     Delta(String),
     /// The provider's count so far; a later one replaces an earlier one.
     Usage(Usage),
+    /// The model hands over to people, for this reason if it says one. Its answer goes on to its end.
+    HandOver(Option<Box<str>>),
     /// The answer is whole. Nothing follows.
     Finished(FinishReason),
     /// The answer broke off. Nothing follows.

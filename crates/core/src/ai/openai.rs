@@ -7,21 +7,27 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ending::{Answer, Ending, Reason};
+use super::handover;
 use super::model::{ModelEvent, ModelRequest, ProviderCall, Speaker, Turn, Usage};
+use super::models::Route;
 use super::sse::EVENT_BYTES_MAX;
 use super::status;
 
 /// The request for a streamed answer. `base_url` includes the version, as in `https://api.openai.com/v1`.
-pub fn call(base_url: &str, key: Option<&str>, request: &ModelRequest) -> ProviderCall {
+pub fn call(base_url: &str, key: Option<&str>, route: &Route, request: &ModelRequest) -> ProviderCall {
     let mut headers =
         vec![("content-type", "application/json".to_owned()), ("accept", "text/event-stream".to_owned())];
     headers.extend(key.map(|key| ("authorization", format!("Bearer {key}"))));
-    let body = json!({
-        "model": request.model,
+    let mut body = json!({
+        "model": route.model,
         "messages": messages(request),
         "stream": true,
         "stream_options": { "include_usage": true },
     });
+    if let Some(body) = body.as_object_mut().filter(|_| request.may_hand_over && route.has_tools) {
+        let tool = json!({ "type": "function", "function": handover::declaration("object", "string") });
+        body.insert("tools".into(), json!([tool]));
+    }
     ProviderCall {
         url: format!("{}/chat/completions", base_url.trim_end_matches('/')),
         headers,
@@ -39,6 +45,7 @@ fn message(turn: &Turn) -> Value {
     let role = match turn.speaker {
         Speaker::User => "user",
         Speaker::Assistant => "assistant",
+        Speaker::Service => "system",
     };
     json!({ "role": role, "content": turn.text })
 }
@@ -133,6 +140,20 @@ struct Said {
     content: Option<String>,
     /// What the model says in place of an answer; to the visitor it is one.
     refusal: Option<String>,
+    tool_calls: Option<Vec<ToolCall>>,
+}
+
+#[derive(Deserialize)]
+struct ToolCall {
+    /// Left out where the answer is not streamed.
+    index: Option<usize>,
+    function: Option<Function>,
+}
+
+#[derive(Deserialize)]
+struct Function {
+    name: Option<String>,
+    arguments: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +187,11 @@ fn read_choice(choice: Choice, ending: &mut Ending, out: &mut Vec<ModelEvent>) {
     if let Some(said) = choice.delta.or(choice.message) {
         ending.text(said.content.unwrap_or_default(), out);
         ending.text(said.refusal.unwrap_or_default(), out);
+        for (place, call) in said.tool_calls.into_iter().flatten().enumerate() {
+            let Some(Function { name, arguments }) = call.function else { continue };
+            let (name, arguments) = (name.unwrap_or_default(), arguments.unwrap_or_default());
+            ending.call(call.index.unwrap_or(place), &name, &arguments);
+        }
     }
     match choice.finish_reason.as_deref() {
         None | Some("") => {}
@@ -194,6 +220,7 @@ mod tests {
 
     use super::super::ending::tests::{ends_once_and_last, text_of};
     use super::super::model::{FinishReason, ModelFailure, Provider};
+    use super::super::models::tests::route;
     use super::super::sse::tests::cut;
     use super::*;
     use FinishReason::{ContentFilter, Length, Stop};
@@ -244,17 +271,42 @@ mod tests {
     }
 
     #[test]
+    fn a_call_hands_over_and_tools_are_offered_where_there_are_people() {
+        let named = record!(
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"request_human","arguments":""}}]}}]}"#
+        );
+        let args = |part: &str| {
+            record!(r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"@"}}]}}]}"#)
+                .replace('@', part)
+        };
+        let (one, two) = (args(r#"{\"reason\":\"wants"#), args(r#" a person\"}"#));
+        let end = record!(r#"{"choices":[{"delta":{},"finish_reason":"tool_calls"}]}"#);
+        let events = decode([HELLO, named, &one, &two, end, DONE].map(str::as_bytes));
+        let reason = Some("wants a person".into());
+        assert_eq!(events, [delta("Grüße"), ModelEvent::HandOver(reason), Finished(Stop)]);
+        assert_eq!(decode([named, end].map(str::as_bytes)), [ModelEvent::HandOver(None), Finished(Stop)]);
+        let other = named.replace("request_human", "run_shell");
+        assert_eq!(decode([other.as_str(), end, DONE].map(str::as_bytes)), [Failed(Unavailable)]);
+        let offered = |may_hand_over, has_tools| {
+            let route = Route { has_tools, ..route(Provider::OpenAi, "m") };
+            let request = ModelRequest { may_hand_over, ..ModelRequest::default() };
+            super::call("http://h", None, &route, &request).body.contains("request_human")
+        };
+        assert!(offered(true, true) && !offered(true, false) && !offered(false, true));
+    }
+
+    #[test]
     fn the_request_is_what_the_provider_wants() {
         let request = ModelRequest {
-            provider: Provider::OpenAi,
-            model: "gpt-3.5-turbo".to_owned(),
             system: "Be kind.".to_owned(),
             turns: vec![
                 Turn { speaker: Speaker::User, text: "Hi \"there\"".to_owned() },
                 Turn { speaker: Speaker::Assistant, text: "Hello".to_owned() },
             ],
+            ..ModelRequest::default()
         };
-        let call = call("http://host/v1/", Some("k"), &request);
+        let route = route(Provider::OpenAi, "gpt-3.5-turbo");
+        let call = call("http://host/v1/", Some("k"), &route, &request);
         assert_eq!(call.url, "http://host/v1/chat/completions");
         assert!(call.headers.contains(&("authorization", "Bearer k".to_owned())));
         assert!(call.headers.contains(&("content-type", "application/json".to_owned())));
@@ -277,13 +329,8 @@ mod tests {
     #[test]
     fn no_key_and_no_system_prompt_are_left_out() {
         let turn = Turn { speaker: Speaker::User, text: "Hi".to_owned() };
-        let request = ModelRequest {
-            provider: Provider::OpenAi,
-            model: "m".to_owned(),
-            system: String::new(),
-            turns: vec![turn],
-        };
-        let call = call("http://host/v1", None, &request);
+        let request = ModelRequest { turns: vec![turn], ..ModelRequest::default() };
+        let call = call("http://host/v1", None, &route(Provider::OpenAi, "m"), &request);
         assert_eq!(call.url, "http://host/v1/chat/completions");
         assert!(call.headers.iter().all(|(name, _)| *name != "authorization"));
         let body: Value = serde_json::from_str(&call.body).unwrap();

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 /// Stable names that clients may branch on.
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
@@ -27,6 +28,26 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// As on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidRequest => "invalid_request",
+            Self::UnknownType => "unknown_type",
+            Self::TooLarge => "too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::UnsupportedModel => "unsupported_model",
+            Self::AiUnavailable => "ai_unavailable",
+            Self::AiTimeout => "ai_timeout",
+            Self::AiContentFiltered => "ai_content_filtered",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+        }
+    }
+
     /// The three of the AI answer 200, because the body still holds a sentence to show.
     pub fn http_status(self) -> u16 {
         match self {

@@ -10,9 +10,15 @@ use serde_json::value::RawValue;
 use super::error::{ClientError, ErrorCode};
 use crate::ai::model::{FinishReason, Provider, Usage};
 use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, SocketId, UserId, VisitorId};
+use crate::inbox::RoomSummary;
+use crate::inbox::search::FoundPage;
+use crate::knowledge::Passage;
 use crate::rooms::message::Message;
+use crate::store::conversations::Remembered;
+use crate::store::erasure::Removed;
 use crate::time::UnixMs;
 use crate::visitors::VisitorRow;
+use crate::visitors::reports::Report;
 
 #[derive(Clone, Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
@@ -92,6 +98,34 @@ pub enum Event {
         #[serde(skip)]
         epoch: Option<Arc<str>>,
     },
+    /// Nothing of what was said is there any more; `epoch` names the log that begins.
+    RoomErased {
+        room_id: RoomId,
+        epoch: Arc<str>,
+        seq: Seq,
+        timestamp: UnixMs,
+    },
+    /// The receipt of an erasure, for whoever asked for it.
+    Erased {
+        room_id: RoomId,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain_id: Option<DomainId>,
+        removed: Removed,
+        timestamp: UnixMs,
+    },
+    /// The same of a visitor.
+    VisitorErased {
+        removed: Removed,
+    },
+    /// What is known of a visitor.
+    VisitorKnown {
+        visitor: Option<Box<RawValue>>,
+    },
+    /// What the AI remembers of a conversation; `next` is the place to go on behind.
+    Remembered {
+        turns: Vec<Remembered>,
+        next: Option<i64>,
+    },
     MessageHistory {
         room_id: RoomId,
         messages: Vec<Message>,
@@ -116,6 +150,27 @@ pub enum Event {
         customer_name: Box<str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         domain_id: Option<DomainId>,
+        timestamp: UnixMs,
+    },
+    /// Somebody wants a person. Who asked is told `success` alone.
+    HumanRequested {
+        room_id: RoomId,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        success: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain_id: Option<DomainId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_id: Option<UserId>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user_name: Option<Arc<str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<Box<str>>,
+        timestamp: UnixMs,
+    },
+    /// To a visitor of whom a room bears the name: somebody else has spoken there.
+    MessageWaiting {
+        room_id: RoomId,
+        domain_id: DomainId,
         timestamp: UnixMs,
     },
     MarkedRead {
@@ -181,6 +236,28 @@ pub enum Event {
         stats: BTreeMap<DomainId, DomainSummary>,
         timestamp: UnixMs,
     },
+    /// To those who watch the room's domain; over HTTP the room alone.
+    RoomUpdated {
+        room: Box<RoomSummary>,
+        timestamp: UnixMs,
+    },
+    /// What a site's hours came to, over HTTP.
+    Report(Box<Report>),
+    /// What was found, over HTTP.
+    Found(FoundPage),
+    /// The same of one store, for whoever puts them together.
+    FoundHere {
+        #[serde(skip)]
+        messages: Vec<Message>,
+        #[serde(skip)]
+        is_partial: bool,
+    },
+    /// A page of the list, over HTTP.
+    Rooms {
+        rooms: Vec<RoomSummary>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cursor: Option<Box<str>>,
+    },
     Error {
         code: ErrorCode,
         message: Box<str>,
@@ -199,6 +276,7 @@ pub struct RoomUser {
     pub status: Arc<str>,
 }
 
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DomainSummary {
@@ -208,6 +286,7 @@ pub struct DomainSummary {
 }
 
 /// How an answer ended, whichever way it was asked for.
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
@@ -226,8 +305,15 @@ pub struct Answer {
     /// What to show below a text that broke off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<Box<str>>,
+    /// The answer is none, or not all of one: a page shows how to get a person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offers_human: bool,
+    /// The passages that the model was shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<Passage>,
 }
 
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Serialize)]
 pub struct AiResponse {
     pub message: Box<str>,
@@ -267,6 +353,10 @@ impl Event {
                 | Self::UserLeft { .. }
                 | Self::VisitorActivity { .. }
         )
+    }
+
+    pub(crate) fn ends_typing(&self) -> bool {
+        matches!(self, Self::UserTyping { is_typing: false, .. })
     }
 
     /// Where it stands in a room's log: the log's epoch, and the place. None for what is in no log.

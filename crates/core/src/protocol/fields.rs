@@ -6,8 +6,8 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Number, Value};
 
 use super::error::{ClientError, ErrorCode};
 use crate::ids::{ID_RULE, RoomId};
@@ -56,13 +56,20 @@ pub struct Fields<'a> {
     #[serde(borrow)]
     pub enabled: Field<'a>,
     #[serde(borrow)]
+    pub reason: Field<'a>,
+    #[serde(borrow)]
     pub status: Field<'a>,
+    #[serde(borrow)]
+    pub token: Field<'a>,
     #[serde(borrow)]
     pub customer_id: Field<'a>,
     #[serde(borrow)]
     pub customer_name: Field<'a>,
     #[serde(borrow)]
     pub visitor_id: Field<'a>,
+    /// Instead of it: true for somebody who has none.
+    #[serde(borrow)]
+    pub anonymous: Field<'a>,
     #[serde(borrow)]
     pub url: Field<'a>,
     #[serde(borrow)]
@@ -114,6 +121,16 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Field<'a> {
+    pub fn of_number(number: &Number) -> Self {
+        number.as_u64().map_or_else(|| Self::of_float(number.as_f64().unwrap_or(-1.0)), Self::Count)
+    }
+
+    fn of_float(number: f64) -> Self {
+        // JavaScript has one number type: 3.0 is the 3 that it meant.
+        let whole = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
+        if whole { Self::Count(number as u64) } else { Self::Other }
+    }
+
     /// A string, or nothing.
     pub fn text(self, name: &str) -> Result<Option<Cow<'a, str>>, ClientError> {
         match self {
@@ -282,9 +299,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        // JavaScript has one number type: 3.0 is the 3 that it meant.
-        let whole = number >= 0.0 && number.fract() == 0.0 && number < 9e15;
-        Ok(if whole { Field::Count(number as u64) } else { Field::Other })
+        Ok(Field::of_float(number))
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<Self::Value, E> {

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::error::{ClientError, ErrorCode};
 use super::event::Event;
 use super::use_chat;
+use crate::limits::{PASSAGES_FOUND_MAX, PASSAGES_MAX};
+use crate::store::knowledge::Found;
 use crate::time::UnixMs;
 
 /// The content security policy of the pages: everything comes from here, and nothing is inline.
@@ -19,6 +21,10 @@ pub const CORS_HEADERS: [(&str, &str); 4] = [
     ("access-control-allow-headers", "Content-Type, Authorization"),
     ("access-control-max-age", "7200"),
 ];
+
+/// For a page whose origin nobody lists.
+pub const NOT_ALLOWED: &str =
+    "this origin is not allowed; add it to ALLOWED_ORIGINS, or to the allowedOrigins of its domain";
 
 /// How an answer is sent while it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +87,58 @@ pub fn body(reply: Event) -> Result<Value, ClientError> {
             "visitors": visitors,
         }),
         Event::AllDomainStats { stats, timestamp } => json!({ "stats": stats, "timestamp": timestamp }),
+        Event::RoomUpdated { room, .. } => json!(room),
+        Event::Report(report) => json!(report),
+        Event::Found(page) => json!(page),
+        Event::Rooms { rooms, cursor } => match cursor {
+            Some(cursor) => json!({ "rooms": rooms, "cursor": cursor }),
+            None => json!({ "rooms": rooms }),
+        },
+        Event::MessageHistory { messages, has_more, .. } => {
+            json!({ "messages": messages, "hasMore": has_more })
+        }
+        Event::Remembered { turns, next } => json!({ "turns": turns, "next": next }),
+        receipt @ (Event::MessageSent { .. }
+        | Event::Erased { .. }
+        | Event::VisitorErased { .. }
+        | Event::VisitorKnown { .. }) => untyped(&receipt),
         event => return Err(error_of(event)),
     })
+}
+
+/// What `GET /domains/:domainId/knowledge/search` answers.
+pub fn passages(found: &[Found]) -> Value {
+    let passages = found.iter().map(|Found { passage, score_milli }| {
+        json!({
+            "source": passage.name,
+            "title": passage.title,
+            "text": passage.text,
+            "score": *score_milli as f64 / 1_000.0,
+        })
+    });
+    json!({ "passages": passages.collect::<Vec<_>>() })
+}
+
+/// Of the same.
+pub fn search_limit(limit: Option<&str>) -> Result<usize, ClientError> {
+    match limit.filter(|limit| !limit.is_empty()).map(str::parse::<usize>) {
+        None => Ok(PASSAGES_MAX),
+        Some(Ok(limit)) if limit > 0 => Ok(limit.min(PASSAGES_FOUND_MAX)),
+        Some(_) => Err(ClientError::invalid("limit", "must be a whole number, 1 or more")),
+    }
+}
+
+/// An event as it is told, without the name that stands for it among others.
+fn untyped(event: &Event) -> Value {
+    let mut body = serde_json::to_value(event).unwrap_or_default();
+    body.as_object_mut().map(|body| body.remove("type"));
+    body
+}
+
+/// The status of a body that answers a request.
+pub fn status_of(reply: &Event) -> u16 {
+    // Said once or said again, it is there.
+    if matches!(reply, Event::MessageSent { .. }) { 201 } else { 200 }
 }
 
 /// The error that an event stands for. One that is none has come where it has no place: our own mistake.

@@ -8,4 +8,5 @@ pub mod error;
 pub mod event;
 pub mod fields;
 pub mod http;
+pub mod query;
 pub mod use_chat;

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::error::ClientError;
 use super::event::{Answer, Event};
 use crate::ai::model::FinishReason;
+use crate::knowledge::Passage;
 use crate::time::UnixMs;
 
 pub const HEADER: (&str, &str) = ("x-vercel-ai-ui-message-stream", "v1");
@@ -66,13 +67,29 @@ impl Message {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 enum Chunk<'a> {
-    Start { message_id: &'a str },
+    Start {
+        message_id: &'a str,
+    },
     StartStep,
-    TextStart { id: &'static str },
-    TextDelta { id: &'static str, delta: &'a str },
-    TextEnd { id: &'static str },
+    TextStart {
+        id: &'static str,
+    },
+    TextDelta {
+        id: &'static str,
+        delta: &'a str,
+    },
+    TextEnd {
+        id: &'static str,
+    },
+    #[serde(rename = "data-sources")]
+    Sources {
+        data: &'a [Passage],
+    },
     FinishStep,
-    Finish { finish_reason: &'static str, message_metadata: &'a Answer },
+    Finish {
+        finish_reason: &'static str,
+        message_metadata: &'a Answer,
+    },
 }
 
 /// The parts of a message by name: the answer, and what to say below one that broke off.
@@ -99,6 +116,9 @@ pub(super) fn encode(event: &Event, has_begun: bool) -> Option<Vec<u8>> {
                 body.text(TEXT, &complete.full_response);
             }
             body.text(FALLBACK, answer.fallback.as_deref().unwrap_or_default());
+            if !answer.sources.is_empty() {
+                body.put(&Chunk::Sources { data: &answer.sources });
+            }
             body.put(&Chunk::FinishStep);
             let finish_reason = finish_reason(answer.finish_reason);
             body.put(&Chunk::Finish { finish_reason, message_metadata: answer });

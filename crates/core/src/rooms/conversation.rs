@@ -6,26 +6,24 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::run::{End, INTERRUPTED, Run};
-use super::{Failure, Post, Room, Turn};
-use crate::ai::context;
+use super::question::Question;
+use super::run::{CALLED_OFF, End, INTERRUPTED, Run};
+use super::{Room, Turn};
+use crate::ai::context::{self, Context};
+use crate::ai::handover;
 use crate::ai::model::{FinishReason, ModelEvent, ModelRequest, Speaker, Usage};
-use crate::ai::models::Route;
-use crate::domains::DomainSettings;
-use crate::ids::{ClientMessageId, ConnId, DomainId, RunId, UserId};
-use crate::limits::{ANSWER_BYTES_MAX, CHUNK_EVERY_MS, QUESTIONS_WAITING_MAX};
-use crate::protocol::command::{Ask, DEFAULT_ROLE};
-use crate::protocol::error::{ClientError, ErrorCode};
+use crate::ids::{ConnId, RunId};
+use crate::limits::{ANSWER_BYTES_MAX, ANSWER_STORED_EVERY_MS, CHUNK_EVERY_MS, CONTEXT_TOKENS_MAX};
+use crate::protocol::error::ErrorCode;
 use crate::protocol::event::Event;
-use crate::store::conversations::{self, Asked, Listener};
-use crate::store::{Sql, SqlError};
+use crate::store::{Sql, SqlError, conversations, publishing};
 use crate::time::UnixMs;
 use crate::{Caller, Output};
 
 #[derive(Default)]
 pub(super) struct Conversation {
-    running: Option<Run>,
-    waiting: VecDeque<Question>,
+    pub(super) running: Option<Run>,
+    pub(super) waiting: VecDeque<Question>,
     /// The last one that ended, in case that this cannot be stored.
     ended: Option<Spoken>,
 }
@@ -37,37 +35,13 @@ pub struct Spoken {
     pub text: Arc<str>,
 }
 
-struct Question {
-    id: RunId,
-    row: i64,
-    from: Caller,
-    ask: Ask,
-    settings: Arc<DomainSettings>,
-    route: Route,
-}
-
-impl Question {
-    fn into_run(self, context_length: usize) -> Run {
-        let fallback = self.settings.fallback_message.clone();
-        Run {
-            id: self.id,
-            row: self.row,
-            streamed: self.ask.streamed,
-            readers: self.ask.streamed.then(|| self.from.clone()).into_iter().collect(),
-            from: self.from,
-            route: self.route,
-            room: self.ask.room,
-            context_length,
-            fallback: fallback.unwrap_or_else(|| context::FALLBACK.into()),
-            text: String::new(),
-            chunks: Vec::new(),
-            told_at: UnixMs(0),
-            usage: Usage::default(),
-        }
-    }
-}
-
 impl Conversation {
+    /// The answer that is being written, and those that wait for it.
+    pub(super) fn runs(&self) -> Vec<RunId> {
+        let running = self.running.as_ref().map(|run| run.id);
+        running.into_iter().chain(self.waiting.iter().map(|question| question.id)).collect()
+    }
+
     pub(super) fn is_quiet(&self) -> bool {
         self.running.is_none() && self.waiting.is_empty()
     }
@@ -79,62 +53,19 @@ impl Conversation {
     /// Whether an answer for this connection is being written or waits for its turn.
     pub(super) fn owes(&self, conn: ConnId) -> bool {
         self.running.as_ref().is_some_and(|run| run.is_heard_by(conn))
-            || self.waiting.iter().any(|question| question.from.conn == conn)
+            || self.waiting.iter().any(|question| question.is_heard_by(conn))
     }
 
-    /// When text that waits for company must be told.
+    /// When text that waits for company must be told, or stored.
     pub(super) fn due(&self) -> Option<UnixMs> {
         let run = self.running.as_ref()?;
-        (run.told() < run.text.len() && run.is_told()).then(|| run.told_at.plus(CHUNK_EVERY_MS))
+        let told = (run.told() < run.text.len() && run.is_told()).then(|| run.told_at.plus(CHUNK_EVERY_MS));
+        let kept = (run.kept < run.text.len()).then(|| run.kept_at.plus(ANSWER_STORED_EVERY_MS));
+        told.into_iter().chain(kept).min()
     }
 }
 
 impl Room {
-    pub(super) fn ask(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: &Caller,
-        ask: Ask,
-        settings: Arc<DomainSettings>,
-    ) -> Result<(), Failure> {
-        let model = ask.model.as_deref().or(settings.model.as_deref());
-        let route = turn.cx.policy.models.route(model)?;
-        let conversation = self.conversation.get_or_insert_default();
-        if conversation.waiting.len() >= QUESTIONS_WAITING_MAX {
-            return Err(ClientError::rate_limited("questions waiting in this conversation", 1_000).into());
-        }
-        self.asked
-            .admit(turn.cx.now, turn.cx.policy.ai_per_user)
-            .map_err(|ms| ClientError::rate_limited("AI requests", ms))?;
-        let (id, row) = self.accept(turn, from, &ask, &route)?;
-        let question = Question { id, row, from: from.clone(), ask, settings, route };
-        let conversation = self.conversation.get_or_insert_default();
-        if conversation.running.is_some() {
-            conversation.waiting.push_back(question);
-            return Ok(());
-        }
-        Ok(self.begin(turn, question)?)
-    }
-
-    /// From here on an answer is owed, whatever dies.
-    fn accept(
-        &mut self,
-        turn: &mut Turn<'_>,
-        from: &Caller,
-        ask: &Ask,
-        route: &Route,
-    ) -> Result<(RunId, i64), SqlError> {
-        let stored = self.stored(turn, ask.domain.as_ref())?;
-        conversations::note_asked(turn.sql, stored.row, self.asked)?;
-        let id = RunId(turn.cx.entropy);
-        let readers = ask.streamed.then(|| Listener::from(from)).into_iter().collect();
-        let asked =
-            Asked { run: id.0, by: from.into(), streamed: ask.streamed, readers, room: ask.room.clone() };
-        let names = (route.provider.as_str(), route.model.as_ref());
-        let row = conversations::begin_run(turn.sql, stored.row, names, &asked, turn.cx.now)?;
-        Ok((id, row))
-    }
-
     /// The answers that a memory now gone was writing or had promised end here, so that nobody waits for ever. Askers
     /// who were `told` so when it could not be stored are not told again.
     pub(super) fn interrupt_unfinished(
@@ -142,12 +73,15 @@ impl Room {
         turn: &mut Turn<'_>,
         told: &[Spoken],
     ) -> Result<(), SqlError> {
-        for run in self.unfinished(turn.sql, told)? {
+        for mut run in self.unfinished(turn.sql, told)? {
+            run.type_text(turn, false);
             let room = self.stored(turn, None)?.row;
             if !run.text.is_empty() {
                 conversations::append_turn(turn.sql, room, Speaker::Assistant, &run.text, turn.cx.now)?;
             }
-            conversations::end_run(turn.sql, run.row, INTERRUPTED.reason, Usage::default(), turn.cx.now)?;
+            let (reason, usage) = (INTERRUPTED.reason, Usage::default());
+            conversations::end_run(turn.sql, run.row, &run.route, reason, usage, turn.cx.now)?;
+            turn.spend(run.spent(INTERRUPTED, turn.cx.now));
             let complete = run.complete(self.id.clone(), INTERRUPTED, turn.cx.now);
             conversations::note_answer(turn.sql, room, &complete)?;
             match told.iter().any(|spoken| spoken.run == run.id) {
@@ -198,26 +132,37 @@ impl Room {
     }
 
     /// Remembers the question, then asks the model with what is remembered.
-    fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
+    pub(super) fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
+        if question.ask.is_unasked() && self.live_agent {
+            // People have taken over since it was said.
+            self.call_off(turn, question)?;
+            let next = self.conversation.as_mut().and_then(|conversation| conversation.waiting.pop_front());
+            return next.map_or(Ok(()), |next| self.begin(turn, next));
+        }
         let (id, ask) = (question.id, &question.ask);
         let stored = self.stored(turn, ask.domain.as_ref())?;
         conversations::append_turn(turn.sql, stored.row, Speaker::User, &ask.message, turn.cx.now)?;
         let turns = conversations::last_turns(turn.sql, stored.row, turn.cx.policy.context_messages)?;
         let request = ModelRequest {
-            provider: question.route.provider,
-            model: question.route.model.to_string(),
-            system: context::system_prompt(
-                ask.system_prompt.as_deref().or(question.settings.system_prompt.as_deref()),
-                ask.domain.as_ref().map(DomainId::as_str),
-            ),
-            turns,
+            routes: question.routes.clone(),
+            system: Context { ask, briefing: &question.briefing }.system(),
+            turns: context::within(turns, CONTEXT_TOKENS_MAX),
+            passages: question.briefing.passages.clone(),
+            is_over_budget: question.is_over_budget(),
+            may_hand_over: ask.room.is_some(),
         };
         let context_length = request.turns.len();
-        if let Some(room) = &ask.room {
-            turn.post(room.clone(), self.asked_by(id, &question.from, ask))?;
+        let bill = question.bill(context::tokens(&request));
+        match &ask.room {
+            // What it answers stands in this room's log already.
+            Some(_) if ask.is_unasked() => publishing::begin(turn.sql, stored.row, &self.id, id)?,
+            Some(room) => turn.post(room.clone(), self.asked_by(id, &question.from, ask))?,
+            None => {}
         }
+        let mut run = question.into_run(context_length, bill);
+        run.type_text(turn, true);
         turn.out.push(Output::AskModel { run: id, request });
-        self.conversation.get_or_insert_default().running = Some(question.into_run(context_length));
+        self.conversation.get_or_insert_default().running = Some(run);
         Ok(())
     }
 
@@ -231,7 +176,9 @@ impl Room {
             return Ok(());
         };
         match event {
+            ModelEvent::Answering(route) => run.route = route,
             ModelEvent::Usage(usage) => run.usage = usage,
+            ModelEvent::HandOver(reason) => self.hand_over(turn, id, reason)?,
             ModelEvent::Delta(delta) => {
                 run.text.push_str(&delta);
                 if run.text.len() > ANSWER_BYTES_MAX {
@@ -242,6 +189,7 @@ impl Room {
                 if turn.cx.now.since(run.told_at) >= CHUNK_EVERY_MS {
                     self.flush_chunk(turn);
                 }
+                self.keep_text(turn)?;
             }
             ModelEvent::Finished(FinishReason::ContentFilter) => {
                 let code = Some(ErrorCode::AiContentFiltered);
@@ -255,37 +203,18 @@ impl Room {
 
     /// People have taken over: the run ends with what it has said so far, or before it began.
     pub(super) fn silence(&mut self, turn: &mut Turn<'_>, id: RunId) -> Result<(), SqlError> {
-        let end = End { reason: FinishReason::Cancelled, code: None };
         if let Some(run) = self.running().filter(|run| run.id == id) {
             // What has not been told yet would be told behind the fence.
             run.text.truncate(run.told());
             turn.out.push(Output::CancelModel { run: id });
-            return self.end(turn, end);
+            return self.end(turn, CALLED_OFF);
         }
         let Some(conversation) = &mut self.conversation else { return Ok(()) };
         let Some(at) = conversation.waiting.iter().position(|question| question.id == id) else {
             return Ok(());
         };
-        if let Some(question) = conversation.waiting.remove(at) {
-            conversations::end_run(turn.sql, question.row, end.reason, Usage::default(), turn.cx.now)?;
-            question.into_run(0).tell_end(turn, self.id.clone(), end)?;
-        }
-        Ok(())
-    }
-
-    fn asked_by(&self, run: RunId, from: &Caller, ask: &Ask) -> Post {
-        let user = ask.user.clone().unwrap_or_else(UserId::anonymous);
-        Post {
-            conversation: self.id.clone(),
-            run,
-            is_answer: false,
-            id: ClientMessageId::of_run("question", run),
-            user_name: user.as_str().into(),
-            user,
-            role: DEFAULT_ROLE.into(),
-            text: ask.message.clone(),
-            socket: from.socket,
-        }
+        let question = conversation.waiting.remove(at);
+        question.map_or(Ok(()), |question| self.call_off(turn, question))
     }
 
     pub(super) fn running(&mut self) -> Option<&mut Run> {
@@ -309,11 +238,29 @@ impl Room {
         };
         run.told_at = turn.cx.now;
         run.chunks.push(run.text.len());
+        run.type_text(turn, false);
         run.tell(turn, event);
+    }
+
+    /// Stores what has been said, now and then: a crash takes no more of it than came since.
+    pub(super) fn keep_text(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
+        let now = turn.cx.now;
+        let Some(run) = self.running() else { return Ok(()) };
+        if run.kept == run.text.len() || now.since(run.kept_at) < ANSWER_STORED_EVERY_MS {
+            return Ok(());
+        }
+        (run.kept, run.kept_at) = (run.text.len(), now);
+        conversations::note_text(turn.sql, run.row, &run.text)
     }
 
     /// The one place where a run ends: what it said is remembered, its asker is told, the next question has its turn.
     pub(super) fn end(&mut self, turn: &mut Turn<'_>, end: End) -> Result<(), SqlError> {
+        if let Some(run) = self.running() {
+            if run.has_handed_over && run.text.is_empty() && end.code.is_none() {
+                run.text.push_str(handover::SAID);
+            }
+            run.type_text(turn, false);
+        }
         self.flush_chunk(turn);
         let stored = self.stored(turn, None)?;
         let Some(conversation) = &mut self.conversation else {
@@ -327,7 +274,8 @@ impl Room {
         if !run.text.is_empty() {
             conversations::append_turn(turn.sql, stored.row, Speaker::Assistant, &run.text, turn.cx.now)?;
         }
-        conversations::end_run(turn.sql, run.row, end.reason, run.usage, turn.cx.now)?;
+        conversations::end_run(turn.sql, run.row, &run.route, end.reason, run.usage, turn.cx.now)?;
+        turn.spend(run.spent(end, turn.cx.now));
         let complete = run.complete(self.id.clone(), end, turn.cx.now);
         conversations::note_answer(turn.sql, stored.row, &complete)?;
         run.tell_complete(turn, complete)?;

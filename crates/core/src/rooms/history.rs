@@ -40,7 +40,10 @@ impl Room {
 
     pub(super) fn can_resume(&self, stored: &Stored, resume: &Resume) -> bool {
         let missed = self.last_seq.0.checked_sub(resume.last_seq.0);
-        resume.epoch == stored.epoch.as_ref().into()
+        // What the site does not keep any more cannot be told, so nothing that is behind it is told as if it were all.
+        let is_kept = resume.last_seq >= self.cut;
+        is_kept
+            && resume.epoch == stored.epoch.as_ref().into()
             && missed.is_some_and(|missed| missed <= RESUME_EVENTS_MAX)
     }
 

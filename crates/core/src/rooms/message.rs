@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
 use crate::time::UnixMs;
 
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -22,7 +23,12 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<ClientMessageId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", schemars(with = "Option<Vec<serde_json::Value>>"))]
     pub attachments: Option<Box<RawValue>>,
+    /// What the AI answered from: a list of passages. Messages of people have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "describe", schemars(with = "Option<Vec<crate::knowledge::Passage>>"))]
+    pub sources: Option<Box<RawValue>>,
     pub timestamp: UnixMs,
 }
 

@@ -6,39 +6,50 @@
 
 mod changes;
 mod conversation;
+mod desk;
+mod erasure;
 mod history;
 pub mod member;
 pub mod message;
+mod ownership;
+mod people;
 mod presence;
+mod question;
 mod readers;
 mod roster;
 mod run;
+mod speaking;
+mod unanswered;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use conversation::Conversation;
 pub use conversation::Spoken;
+use desk::Telling;
 pub use member::Member;
-use message::Message;
 use roster::Roster;
+pub use unanswered::rooms_unanswered;
 
 use crate::access::rate;
+use crate::ai::briefing::Briefing;
 use crate::ai::model::ModelEvent;
-use crate::domains::DomainSettings;
 use crate::ids::{
     ClientMessageId, ConnId, DomainId, RoomId, RunId, Seq, SocketId, UserId, short_random_name,
 };
+use crate::inbox::{self, Desk, DeskCommand, Person};
 use crate::limits::ROOM_USERS_EVERY_MS;
 use crate::protocol::command::{
-    Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, Resume, RoomCommand, SendMessage,
+    Ask, CustomerJoined, DEFAULT_ROLE, DEFAULT_STATUS, Join, Resume, RoomCommand,
 };
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::Event;
+use crate::spending::{Reservation, Spent};
 use crate::store::departed::{self, Departed};
 use crate::store::log::{self, Log};
-use crate::store::{Sql, SqlError, outbox};
+use crate::store::{Sql, SqlError, desk as rows, outbox};
 use crate::time::UnixMs;
 use crate::{Caller, Context, Output, acknowledge};
 
@@ -59,8 +70,7 @@ pub enum RoomInput {
     Ask {
         from: Caller,
         ask: Ask,
-        /// Of the domain that the question is asked on.
-        settings: Arc<DomainSettings>,
+        briefing: Box<Briefing>,
     },
     /// What the model says.
     Model {
@@ -82,6 +92,17 @@ pub enum RoomInput {
     Silence {
         run: RunId,
     },
+    /// What operators do with the room, and visitors with their own, over HTTP.
+    Desk {
+        from: Caller,
+        command: DeskCommand,
+    },
+    /// Somebody in the room asks for a person.
+    AskedForPeople {
+        customer: Option<Person>,
+    },
+    /// The domain's list may not know how the room stands: an earlier memory died, or put off telling it.
+    List,
     /// Something that was to happen by now.
     Alarm,
     /// The room's memory is new: it was lost with its process, its object or a failed commit, or there was none yet.
@@ -107,8 +128,7 @@ pub struct Post {
     /// The conversation and the run that it comes from.
     pub conversation: RoomId,
     pub run: RunId,
-    /// What the AI says, and not what it was asked.
-    pub is_answer: bool,
+    pub purpose: Purpose,
     /// Of the same name for the same message, however often it is handed over.
     pub id: ClientMessageId,
     pub user: UserId,
@@ -116,6 +136,22 @@ pub struct Post {
     pub role: Arc<str>,
     pub text: Box<str>,
     pub socket: SocketId,
+    /// As [`Message::sources`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Box<RawValue>>,
+}
+
+/// What a [`Post`] is for.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// What the AI was asked, for the log.
+    Question,
+    /// What it said, for the log.
+    Answer,
+    /// It hands over: the text is its reason.
+    HandOver,
+    /// What was said while people were in charge, for the conversation's memory.
+    Recount,
 }
 
 pub struct Room {
@@ -123,7 +159,13 @@ pub struct Room {
     /// None until something is stored.
     stored: Option<Stored>,
     last_seq: Seq,
+    /// Up to here the log is not kept any more.
+    cut: Seq,
     live_agent: bool,
+    domain: Option<DomainId>,
+    created_at: UnixMs,
+    desk: Option<Box<Desk>>,
+    telling: Option<Box<Telling>>,
     roster: Roster,
     typing: Vec<Typing>,
     /// When `room-users` was last told, and whether it is due again.
@@ -132,6 +174,10 @@ pub struct Room {
     conversation: Option<Box<Conversation>>,
     /// What it has used of the quota of AI questions.
     asked: rate::Usage,
+    /// Up to here what customers said was asked of the room's own AI, or they were told that it is not.
+    said: Seq,
+    /// Whose conversation it is, where there are tokens.
+    owner: Option<Box<str>>,
     armed: Option<UnixMs>,
 }
 
@@ -178,7 +224,7 @@ impl Room {
         members: impl IntoIterator<Item = (ConnId, Arc<Member>)>,
         sql: &mut dyn Sql,
     ) -> Result<Self, SqlError> {
-        let row = log::find_room(sql, &id)?;
+        let mut row = log::find_room(sql, &id)?;
         let departed = row.as_ref().map_or(Ok(Vec::new()), |row| departed::of_room(sql, row.id))?;
         let members: Vec<(ConnId, Arc<Member>)> = members.into_iter().collect();
         let typing = |(conn, member): &(ConnId, Arc<Member>)| {
@@ -192,7 +238,11 @@ impl Room {
         typing.sort_unstable_by_key(|typing| (typing.until, typing.conn));
         Ok(Self {
             last_seq: row.as_ref().map_or(Seq(0), |row| row.last_seq),
+            cut: row.as_ref().map_or(Seq(0), |row| row.cut),
             live_agent: row.as_ref().is_some_and(|row| row.live_agent),
+            telling: row.as_ref().and_then(|row| row.domain.as_ref()).map(|_| Box::default()),
+            domain: row.as_ref().and_then(|row| row.domain.clone()),
+            created_at: row.as_ref().map(|row| row.created_at).unwrap_or_default(),
             id,
             typing,
             roster,
@@ -200,7 +250,10 @@ impl Room {
             users_due: row.as_ref().is_some_and(|row| row.users_due),
             conversation: None,
             asked: row.as_ref().map(|row| row.asked).unwrap_or_default(),
+            said: row.as_ref().map_or(Seq(0), |row| row.said),
+            owner: row.as_ref().and_then(|row| row.owner.clone()),
             armed: None,
+            desk: row.as_mut().and_then(|row| row.desk.take()),
             stored: row.map(|row| Stored { row: row.id, epoch: row.epoch }),
         })
     }
@@ -227,6 +280,7 @@ impl Room {
     /// Whether nobody is in it and nothing is being written. Dropping it from memory then loses nothing.
     pub fn is_vacant(&self) -> bool {
         self.roster.is_empty()
+            && !self.is_telling()
             && self.conversation.as_ref().is_none_or(|conversation| conversation.is_quiet())
     }
 
@@ -248,41 +302,67 @@ impl Room {
                 turn.answer_failure(from, done)?;
                 acknowledge(turn.out, said, acked);
             }
-            RoomInput::Ask { from, ask, settings } => {
-                let done = self.ask(&mut turn, &from, ask, settings);
+            RoomInput::Ask { from, ask, briefing } => {
+                let done = self.ask(&mut turn, &from, ask, *briefing);
                 turn.answer_failure(from, done)?;
             }
-            RoomInput::Recover { from, join, stands } => self.recover(&mut turn, &from, &join, &stands)?,
+            RoomInput::Recover { from, join, stands } => {
+                let done = self.recover(&mut turn, &from, &join, &stands);
+                turn.answer_failure(from, done)?;
+            }
             RoomInput::Model { run, event } => self.model_says(&mut turn, run, event)?,
             RoomInput::Post(post) => self.post(&mut turn, post)?,
             // Only what an AI is writing passes by, and it has no say while people are in charge.
-            RoomInput::Overheard { .. } if self.live_agent => {}
+            RoomInput::Overheard { event, .. } if self.live_agent && !event.ends_typing() => {}
             RoomInput::Overheard { event, except } => turn.publish(event, except),
             RoomInput::Silence { run } => self.silence(&mut turn, run)?,
             RoomInput::Disconnected { conn, how } => self.disconnect(&mut turn, conn, how)?,
+            RoomInput::Desk { from, command } => {
+                let done = self.take_desk(&mut turn, &from, command);
+                turn.answer_failure(from, done)?;
+            }
+            RoomInput::AskedForPeople { customer } => self.wait_for_people(&mut turn, customer)?,
+            RoomInput::List => self.relist(),
             RoomInput::Alarm => {
                 self.armed = None;
                 self.expire(&mut turn)?;
             }
-            RoomInput::Awoken { told } => self.interrupt_unfinished(&mut turn, &told)?,
+            RoomInput::Awoken { told } => {
+                self.interrupt_unfinished(&mut turn, &told)?;
+                self.ask_unanswered(&mut turn)?;
+            }
         }
+        self.tell_list(&mut turn)?;
         self.arm(&mut turn);
         Ok(())
     }
 
     fn command(&mut self, turn: &mut Turn<'_>, from: &Caller, command: RoomCommand) -> Result<(), Failure> {
         match command {
-            RoomCommand::Send(message) => self.send(turn, from, message)?,
-            RoomCommand::Join(join) => self.join(turn, from, &join)?,
+            RoomCommand::Send(message) => {
+                let message = self.in_own_name(from, message)?;
+                self.send(turn, from, message)?;
+            }
+            RoomCommand::Join(join) => {
+                self.require_entry(from)?;
+                self.join(turn, from, &join)?;
+            }
             RoomCommand::Leave => self.leave(turn, from)?,
             RoomCommand::Typing { is_typing } => self.type_text(turn, from, is_typing)?,
-            RoomCommand::Online(online) => self.set_status(turn, from, online)?,
-            RoomCommand::CustomerJoined(customer) => self.announce_customer(turn, customer),
+            RoomCommand::Online(online) => {
+                let online = self.present_as(from, online)?;
+                self.set_status(turn, from, online)?;
+            }
+            RoomCommand::CustomerJoined(customer) => self.announce_customer(turn, customer)?,
             RoomCommand::MarkRead { seq } => self.mark_read(turn, from, seq)?,
-            RoomCommand::FetchHistory(query) => self.fetch_history(turn, from, &query)?,
+            RoomCommand::FetchHistory(query) => {
+                self.require_membership(from)?;
+                self.fetch_history(turn, from, &query)?;
+            }
             RoomCommand::Edit { message, text } => self.edit(turn, from, &message, &text)?,
             RoomCommand::Delete { message } => self.delete(turn, from, &message)?,
             RoomCommand::ToggleLiveAgent { enabled } => self.toggle_live_agent(turn, from, enabled)?,
+            RoomCommand::RequestHuman(request) => self.request_human(turn, from, request)?,
             RoomCommand::ResumeAnswer { after } => self.resume_answer(turn, from, after)?,
             RoomCommand::CancelAnswer => self.cancel_answer(turn, from)?,
         }
@@ -302,14 +382,16 @@ impl Room {
         from: &Caller,
         join: &Join,
         stands: &Resume,
-    ) -> Result<(), SqlError> {
+    ) -> Result<(), Failure> {
+        // It may have come back with another token than it had when it joined.
+        self.require_entry(from)?;
         let stored = self.stored(turn, join.domain.as_ref())?;
         if !self.can_resume(&stored, stands) {
-            return self.join(turn, from, join);
+            return Ok(self.join(turn, from, join)?);
         }
         let member = self.admit(turn, from, join);
         self.replay(turn, from, &stored, stands.last_seq)?;
-        self.enter(turn, from.conn, &member)
+        Ok(self.enter(turn, from.conn, &member)?)
     }
 
     fn admit(&self, turn: &mut Turn<'_>, from: &Caller, join: &Join) -> Arc<Member> {
@@ -326,88 +408,10 @@ impl Room {
         member
     }
 
-    fn send(&mut self, turn: &mut Turn<'_>, from: &Caller, send: SendMessage) -> Result<(), SqlError> {
-        let stored = self.stored(turn, send.domain.as_ref())?;
-        if let Some(id) = &send.client_message_id
-            && let Some((seq, at)) = log::find_sent(turn.sql, stored.row, &send.user, id)?
-        {
-            let first_ack = self.ack(&stored, seq, at, send.client_message_id, true);
-            turn.reply(from, first_ack);
-            return Ok(());
+    fn announce_customer(&mut self, turn: &mut Turn<'_>, customer: CustomerJoined) -> Result<(), SqlError> {
+        if self.stored.is_some() {
+            self.stored(turn, customer.domain.as_ref())?;
         }
-        let client_message_id = send.client_message_id.clone();
-        let message = Message {
-            id: Message::id_of(&stored.epoch, self.last_seq.next()),
-            room_id: self.id.clone(),
-            seq: self.last_seq.next(),
-            message: send.text,
-            user_id: send.user,
-            user_name: send.user_name.into(),
-            role: send.role.into(),
-            socket_id: from.socket.as_str().into(),
-            client_message_id: send.client_message_id,
-            attachments: send.attachments,
-            timestamp: turn.cx.now,
-        };
-        let seq = self.append(turn, &stored, message)?;
-        let ack = self.ack(&stored, seq, turn.cx.now, client_message_id, false);
-        turn.reply(from, ack);
-        Ok(())
-    }
-
-    fn post(&mut self, turn: &mut Turn<'_>, post: Post) -> Result<(), SqlError> {
-        let stored = self.stored(turn, None)?;
-        if !self.may_publish(turn, &stored, &post)? {
-            return Ok(());
-        }
-        if log::find_sent(turn.sql, stored.row, &post.user, &post.id)?.is_some() {
-            return Ok(());
-        }
-        let message = Message {
-            id: Message::id_of(&stored.epoch, self.last_seq.next()),
-            room_id: self.id.clone(),
-            seq: self.last_seq.next(),
-            message: post.text,
-            user_id: post.user,
-            user_name: post.user_name,
-            role: post.role,
-            socket_id: post.socket.as_str().into(),
-            client_message_id: Some(post.id),
-            attachments: None,
-            timestamp: turn.cx.now,
-        };
-        self.append(turn, &stored, message)?;
-        Ok(())
-    }
-
-    /// The one place where the log grows.
-    fn append(&mut self, turn: &mut Turn<'_>, stored: &Stored, message: Message) -> Result<Seq, SqlError> {
-        log::append_message(turn.sql, stored.row, &message)?;
-        self.last_seq = message.seq;
-        turn.publish(Event::NewMessage(Arc::new(message)), None);
-        Ok(self.last_seq)
-    }
-
-    fn ack(
-        &self,
-        stored: &Stored,
-        seq: Seq,
-        timestamp: UnixMs,
-        client_message_id: Option<ClientMessageId>,
-        duplicate: bool,
-    ) -> Event {
-        Event::MessageSent {
-            success: true,
-            id: Message::id_of(&stored.epoch, seq),
-            room_id: self.id.clone(),
-            seq,
-            client_message_id,
-            duplicate,
-            timestamp,
-        }
-    }
-
-    fn announce_customer(&self, turn: &mut Turn<'_>, customer: CustomerJoined) {
         let event = Event::CustomerJoinedRoom {
             room_id: self.id.clone(),
             customer_id: customer.customer,
@@ -416,6 +420,7 @@ impl Room {
             timestamp: turn.cx.now,
         };
         turn.out.push(Output::TellObservers { domain: customer.domain, event });
+        Ok(())
     }
 
     fn mark_read(&mut self, turn: &mut Turn<'_>, from: &Caller, seq: Seq) -> Result<(), Failure> {
@@ -424,6 +429,9 @@ impl Room {
         let seq = seq.min(self.last_seq);
         let moved = log::mark_read(turn.sql, stored.row, &member.user, seq, turn.cx.now)?;
         turn.reply(from, Event::MarkedRead { room_id: self.id.clone(), seq });
+        if moved && inbox::is_staff(&member.role) {
+            self.note_reader(&member.user, seq);
+        }
         if moved {
             let event = Event::MessageRead {
                 room_id: self.id.clone(),
@@ -444,13 +452,25 @@ impl Room {
 
     /// The room's row, which the first write makes.
     fn stored(&mut self, turn: &mut Turn<'_>, domain: Option<&DomainId>) -> Result<Stored, SqlError> {
-        if let Some(stored) = &self.stored {
-            return Ok(stored.clone());
+        if let Some(stored) = self.stored.clone() {
+            if let Some(domain) = domain.filter(|_| self.domain.is_none()) {
+                rows::set_domain(turn.sql, stored.row, domain.as_str())?;
+                self.belong_to(domain);
+                self.relist();
+            }
+            return Ok(stored);
         }
         let epoch: Arc<str> = short_random_name(turn.cx.entropy).into();
-        let domain = domain.map(DomainId::as_str);
-        let row = log::create_room(turn.sql, &self.id, &epoch, domain, turn.cx.now)?;
+        let name = domain.map(DomainId::as_str);
+        let row = log::create_room(turn.sql, &self.id, &epoch, name, turn.cx.now)?;
+        self.created_at = turn.cx.now;
+        domain.inspect(|domain| self.belong_to(domain));
         Ok(self.stored.insert(Stored { row, epoch }).clone())
+    }
+
+    fn belong_to(&mut self, domain: &DomainId) {
+        self.domain = Some(domain.clone());
+        self.telling.get_or_insert_default();
     }
 
     fn log<'a>(&'a self, stored: &'a Stored) -> Log<'a> {
@@ -462,7 +482,8 @@ impl Room {
         let users = self.users_due.then(|| self.users_told_at.plus(ROOM_USERS_EVERY_MS));
         let typing = self.typing.iter().map(|typing| typing.until).min();
         let chunk = self.conversation.as_ref().and_then(|conversation| conversation.due());
-        let Some(due) = [users, typing, self.roster.due(), chunk].into_iter().flatten().min() else {
+        let due = [users, typing, self.roster.due(), chunk, self.telling_due()];
+        let Some(due) = due.into_iter().flatten().min() else {
             return;
         };
         if self.armed.is_none_or(|armed| due < armed) {
@@ -486,6 +507,20 @@ impl Turn<'_> {
         let kept = Some(outbox::add(self.sql, &room, &post)?);
         self.out.push(Output::Relay { room, input: Box::new(RoomInput::Post(post)), kept });
         Ok(())
+    }
+
+    /// For the account of a domain, if one is kept.
+    fn spend(&mut self, spent: Spent) {
+        if spent.domain.is_some() {
+            self.out.push(Output::Spend(Box::new(spent)));
+        }
+    }
+
+    /// No model is asked for what this was set aside for.
+    fn give_back(&mut self, (domain, reservation): (Option<DomainId>, Option<Reservation>)) {
+        if reservation.is_some() {
+            self.spend(Spent::nothing(domain, reservation, self.cx.now));
+        }
     }
 
     /// What another room may hear, if nothing comes between.

@@ -64,6 +64,7 @@ impl Room {
         conn: ConnId,
         how: Farewell,
     ) -> Result<(), SqlError> {
+        self.forget_reader(conn);
         let Some(member) = self.remove(turn, conn) else {
             return Ok(());
         };
@@ -189,7 +190,7 @@ impl Room {
             self.tell_users(turn)?;
         }
         self.flush_chunk(turn);
-        Ok(())
+        self.keep_text(turn)
     }
 
     /// Tells everyone who is here, at once or, if there are many and that was just told, once for all changes until it may

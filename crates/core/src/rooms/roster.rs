@@ -53,7 +53,6 @@ impl Roster {
         self.members.get(&conn)
     }
 
-    #[cfg(test)]
     pub(super) fn members(&self) -> &HashMap<ConnId, Arc<Member>> {
         &self.members
     }

@@ -1,16 +1,25 @@
 //! Rooms, told as what was done and what came of it; and any sequence of inputs, held against what must always be.
 
+mod answers;
+mod desk;
+mod erasure;
+mod questions;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::Policy;
+use crate::access::identity::Identity;
 use crate::access::rate::Quota;
-use crate::ai::model::{FinishReason, ModelFailure, ModelRequest, Speaker};
+use crate::access::token::{Claims, Domains, Role};
+use crate::ai::model::{FinishReason, ModelFailure, ModelRequest, Provider, Speaker, Usage};
 use crate::ai::models::Models;
+use crate::knowledge::Passage;
 use crate::limits::{CHUNK_EVERY_MS, MEMBER_GRACE_MS, TYPING_TTL_MS};
 use crate::protocol::command::{Command, Request};
+use crate::spending::{Allowance, Outcome, Reservation, Spent};
 use crate::store::memory::Memory;
 
 /// A room with a clock that the test moves and a store that it may break.
@@ -21,15 +30,25 @@ struct World {
     now: UnixMs,
     entropy: u64,
     out: Vec<Output>,
+    /// Who speaks next.
+    identity: Identity,
 }
 
 impl World {
     fn new() -> Self {
         let mut store = Memory::new();
         let room = Room::open(room_id(), [], &mut store).unwrap();
-        let models = Models { default: "gpt-4o".into(), openai: true, google: true };
+        let models = Models::new(Some("gpt-4o"), true, true);
         let policy = Policy { models, context_messages: 10, ai_per_user: Quota::per_minute(20) };
-        Self { policy, room, store, now: UnixMs(1_000_000), entropy: 0, out: Vec::new() }
+        Self {
+            policy,
+            room,
+            store,
+            now: UnixMs(1_000_000),
+            entropy: 0,
+            out: Vec::new(),
+            identity: Identity::Open,
+        }
     }
 
     fn input(&mut self, input: RoomInput) {
@@ -47,10 +66,11 @@ impl World {
             conn: ConnId(conn),
             socket: SocketId::from_entropy(conn.into()),
             reply_to: request.reply_to,
+            identity: self.identity.clone(),
         };
         match request.command {
             Command::Room(_, command) => self.input(RoomInput::Command { from, command }),
-            Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask, settings: Arc::default() }),
+            Command::Ask(_, ask) => self.input(RoomInput::Ask { from, ask, briefing: Box::default() }),
             _ => panic!("{json} is not for a room"),
         }
     }
@@ -78,6 +98,9 @@ impl World {
     /// What has come of it since the last look: `to conn: event`, `all: event`, `all but conn: event`.
     fn seen(&mut self) -> String {
         let lines = self.out.drain(..).filter_map(|output| match output {
+            Output::List(listing) => {
+                Some(format!("list {}", serde_json::to_string(&listing.summary).unwrap()))
+            }
             Output::Reply { to, event, .. } => Some(format!("to {}: {}", to.0, short(&event))),
             Output::Publish { event, except: None } => Some(format!("all: {}", short(&event))),
             Output::Publish { event, except: Some(conn) } => {
@@ -87,9 +110,20 @@ impl World {
             Output::Relay { room, .. } => Some(format!("relay to {room}")),
             Output::AskModel { .. } => Some("ask".into()),
             Output::CancelModel { .. } => Some("cancel".into()),
+            Output::Spend(_) | Output::Said { .. } => None,
             Output::Admit { .. } | Output::Dismiss { .. } | Output::WakeAt(_) => None,
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What one room says into another, which is this one here too, as a host carries it.
+    fn hand_over(&mut self) {
+        let out = std::mem::take(&mut self.out);
+        for output in out {
+            if let Output::Relay { input, .. } = output {
+                self.input(*input);
+            }
+        }
     }
 
     fn asked(&mut self) -> Option<(RunId, ModelRequest)> {
@@ -244,10 +278,16 @@ fn who_recovers_hears_what_was_missed_and_nothing_of_a_join() {
     let epoch = world.epoch();
     let back = |world: &mut World, epoch: &str, last_seq| {
         world.seen();
-        let from = Caller { conn: ConnId(3), socket: SocketId::from_entropy(2), reply_to: None };
+        let from = Caller {
+            conn: ConnId(3),
+            socket: SocketId::from_entropy(2),
+            reply_to: None,
+            identity: Identity::Open,
+        };
         let stands = Resume { epoch: epoch.into(), last_seq: Seq(last_seq) };
         let user = UserId::parse("bob").unwrap();
-        let join = Join { user, user_name: "Bob".into(), role: None, domain: None, resume: None };
+        let join =
+            Join { user, user_name: "Bob".into(), role: None, domain: None, resume: None, token: None };
         world.input(RoomInput::Recover { from, join, stands });
         world.seen()
     };
@@ -259,12 +299,73 @@ fn who_recovers_hears_what_was_missed_and_nothing_of_a_join() {
 }
 
 #[test]
+fn who_recovers_with_a_token_for_another_site_stays_outside() {
+    let mut world = World::new();
+    world.frame(1, r#"{"type":"join-room","userId":"ann","domainId":"shop"}"#);
+    world.frame(1, r#"{"type":"send-message","userId":"ann","message":"one"}"#);
+    let epoch = world.epoch();
+    world.seen();
+    for (domain, is_let_in) in [("other", false), ("shop", true)] {
+        let claims = Claims {
+            subject: UserId::parse("bob").unwrap(),
+            name: "Bob".into(),
+            role: Role::Visitor,
+            domains: Domains::Only([DomainId::parse(domain).unwrap()].into()),
+            rooms: None,
+            expires_at: UnixMs(i64::MAX),
+        };
+        let from = Caller {
+            conn: ConnId(2),
+            socket: SocketId::from_entropy(2),
+            reply_to: None,
+            identity: Identity::Known(Arc::new(claims)),
+        };
+        let user = UserId::parse("bob").unwrap();
+        let join =
+            Join { user, user_name: "Bob".into(), role: None, domain: None, resume: None, token: None };
+        let stands = Resume { epoch: epoch.as_str().into(), last_seq: Seq(0) };
+        world.input(RoomInput::Recover { from, join, stands });
+        let seen = world.seen();
+        assert_eq!(seen.contains("one"), is_let_in, "{seen}");
+        assert_eq!(seen.starts_with("to 2: error"), !is_let_in, "{seen}");
+        assert_eq!(world.room.roster.get(ConnId(2)).is_some(), is_let_in);
+    }
+}
+
+#[test]
+fn nobody_joins_the_conversation_of_somebody_else_by_guessing_its_name() {
+    let mut world = World::new();
+    let visitor = |name: &str| {
+        let subject = UserId::parse(name).unwrap();
+        let (name, role, domains) = (name.into(), Role::Visitor, Domains::All);
+        let expires_at = UnixMs(i64::MAX);
+        Identity::Known(Arc::new(Claims { subject, name, role, domains, rooms: None, expires_at }))
+    };
+    world.identity = visitor("ann");
+    world.frame(1, r#"{"type":"ai-chat","conversationId":"room","message":"my number is 7"}"#);
+    for (identity, is_let_in) in
+        [(Identity::Anonymous, false), (visitor("bob"), false), (visitor("ann"), true)]
+    {
+        world.identity = identity;
+        world.seen();
+        world.join(2, "ann");
+        let seen = world.seen();
+        assert_eq!(seen.starts_with("to 2: joined-room"), is_let_in, "{seen}");
+    }
+}
+
+#[test]
 fn what_has_no_reply_is_acknowledged_to_those_who_want_that() {
     let mut world = World::new();
     world.join(1, "ann");
     world.seen();
     let mut typing = |conn, reply_to: Option<Box<str>>| {
-        let from = Caller { conn: ConnId(conn), socket: SocketId::from_entropy(1), reply_to };
+        let from = Caller {
+            conn: ConnId(conn),
+            socket: SocketId::from_entropy(1),
+            reply_to,
+            identity: Identity::Open,
+        };
         let command = RoomCommand::Typing { is_typing: true };
         world.input(RoomInput::Command { from, command });
         world.seen()
@@ -310,78 +411,6 @@ fn typing_ends_by_itself_and_needs_a_join() {
 }
 
 #[test]
-fn an_answer_streams_is_remembered_and_ends_once() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"ai-stream","message":"one?","systemPrompt":"Be kind."}"#);
-    let (run, request) = world.asked().unwrap();
-    assert_eq!((request.system.as_str(), request.turns.len()), ("Be kind.", 1));
-    world.says(run, "Hel");
-    world.says(run, "lo");
-    world.pass(CHUNK_EVERY_MS);
-    world.says(run, "!");
-    world.finishes(run);
-    world.finishes(run);
-    world.says(run, "late");
-    assert_eq!(
-        world.seen(),
-        "to 1: ai-stream-chunk Hel index=0\nto 1: ai-stream-chunk lo index=1\nto 1: ai-stream-chunk ! index=2\n\
-         to 1: ai-stream-complete Hello! stop"
-    );
-    world.reopen();
-    world.frame(1, r#"{"type":"ai-chat","message":"two?"}"#);
-    let (_, request) = world.asked().unwrap();
-    let turns: Vec<_> = request.turns.iter().map(|turn| (turn.speaker, turn.text.as_str())).collect();
-    assert_eq!(turns, [(Speaker::User, "one?"), (Speaker::Assistant, "Hello!"), (Speaker::User, "two?")]);
-}
-
-#[test]
-fn a_second_question_waits_for_the_first() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"ai-chat","message":"one?"}"#);
-    world.frame(2, r#"{"type":"ai-chat","message":"two?"}"#);
-    let (first, _) = world.asked().unwrap();
-    assert!(world.asked().is_none());
-    world.says(first, "1");
-    world.finishes(first);
-    let (_, request) = world.asked().unwrap();
-    assert_eq!(
-        request.turns.iter().map(|turn| turn.text.as_str()).collect::<Vec<_>>(),
-        ["one?", "1", "two?"]
-    );
-    assert_eq!(world.seen(), "to 1: ai-response 1 stop");
-}
-
-#[test]
-fn failures_have_a_sentence_and_a_code() {
-    for (event, expected) in [
-        (ModelEvent::Failed(ModelFailure::Timeout), "ai_timeout"),
-        (ModelEvent::Failed(ModelFailure::Rejected { status: 401 }), "ai_unavailable"),
-        (ModelEvent::Failed(ModelFailure::ContentFiltered), "ai_content_filtered"),
-    ] {
-        let mut world = World::new();
-        world.frame(1, r#"{"type":"ai-chat","message":"?"}"#);
-        let (run, _) = world.asked().unwrap();
-        world.input(RoomInput::Model { run, event });
-        let seen = world.seen();
-        assert!(seen.contains("I'm sorry") && seen.contains(expected), "{seen}");
-    }
-}
-
-#[test]
-fn an_answer_in_a_room_is_published_there() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"ai-chat","message":"?","roomId":"lobby","userId":"ann"}"#);
-    let (run, _) = world.asked().unwrap();
-    world.says(run, "yes");
-    world.finishes(run);
-    assert_eq!(
-        world.seen(),
-        "relay to lobby\nrelay to lobby\nto 1: ai-response yes stop\nrelay to lobby\nrelay to lobby",
-        "the question, a chunk; the end, the answer"
-    );
-}
-
-#[test]
 fn a_failed_write_is_an_error_and_the_rows_stay_whole() {
     let mut world = World::new();
     world.frame(1, r#"{"type":"send-message","userId":"ann","message":"kept"}"#);
@@ -394,7 +423,12 @@ fn a_failed_write_is_an_error_and_the_rows_stay_whole() {
     ) else {
         panic!("it parses")
     };
-    let from = Caller { conn: ConnId(1), socket: SocketId::from_entropy(1), reply_to: None };
+    let from = Caller {
+        conn: ConnId(1),
+        socket: SocketId::from_entropy(1),
+        reply_to: None,
+        identity: Identity::Open,
+    };
     world.store.control("BEGIN");
     assert!(
         world
@@ -515,41 +549,6 @@ fn who_is_back_after_an_eviction_was_never_away() {
 }
 
 #[test]
-fn answers_that_an_eviction_cut_end_once() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"ai-stream","id":"a","userId":"u1","message":"one"}"#);
-    world.frame(1, r#"{"type":"ai-chat","id":"b","userId":"u1","message":"two"}"#);
-    let (run, _) = world.asked().unwrap();
-    world.says(run, "Hel");
-    world.seen();
-
-    world.reopen();
-    world.input(RoomInput::Awoken { told: Vec::new() });
-    let ends = world.seen();
-    assert_eq!(ends.matches("interrupted").count(), 2, "{ends}");
-    world.says(run, "lo");
-    world.finishes(run);
-    world.reopen();
-    world.input(RoomInput::Awoken { told: Vec::new() });
-    assert_eq!(world.seen(), "");
-}
-
-#[test]
-fn an_eviction_forgets_no_question_of_the_quota() {
-    let mut world = World::new();
-    let ask = |world: &mut World| {
-        world.frame(1, r#"{"type":"ai-chat","userId":"u1","message":"again"}"#);
-        if let Some((run, _)) = world.asked() {
-            world.finishes(run);
-        }
-        world.reopen();
-        world.seen()
-    };
-    (0..20).for_each(|_| assert!(!ask(&mut world).contains("rate_limited")));
-    assert!(ask(&mut world).contains("rate_limited"));
-}
-
-#[test]
 fn edits_and_deletions_are_places_in_the_log() {
     let mut world = World::new();
     world.join(1, "ann");
@@ -603,101 +602,13 @@ fn edits_and_deletions_are_places_in_the_log() {
     assert!(world.seen().contains("message-deleted seq=6"), "an agent may");
 }
 
-#[test]
-fn no_ai_is_heard_after_people_took_over() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"join-room","userId":"ann","role":"agent"}"#);
-    world.frame(2, r#"{"type":"join-room","userId":"bob","role":"user"}"#);
-    world.seen();
-    let post = |run: u64, is_answer| {
-        RoomInput::Post(Post {
-            conversation: RoomId::parse("talk").unwrap(),
-            run: RunId(run),
-            is_answer,
-            id: ClientMessageId::of_run(if is_answer { "answer" } else { "question" }, RunId(run)),
-            user: UserId::ai(),
-            user_name: "AI".into(),
-            role: "assistant".into(),
-            text: "words".into(),
-            socket: SocketId::from_entropy(1),
-        })
-    };
-    let chunk = || RoomInput::Overheard { event: Event::Pong, except: None };
-    world.input(post(7, false));
-    world.input(chunk());
-    assert_eq!(world.seen(), "all: new-message seq=1 ai-assistant words\nall: pong");
-
-    world.frame(2, r#"{"type":"toggle-live-agent","enabled":true}"#);
-    assert!(world.seen().ends_with("forbidden"));
-    world.frame(1, r#"{"type":"toggle-live-agent","enabled":true}"#);
-    assert_eq!(world.seen(), "all: live-agent-toggled seq=2 ann\nrelay to talk");
-    world.input(chunk());
-    world.input(post(7, true));
-    world.reopen();
-    world.input(chunk());
-    assert_eq!(world.seen(), "", "not a word, whatever was on its way");
-    world.frame(1, r#"{"type":"toggle-live-agent","enabled":true}"#);
-    assert_eq!(world.seen(), "to 1: live-agent-toggled seq=2 ann", "once is enough");
-    world.input(post(8, false));
-    assert_eq!(
-        world.seen(),
-        "relay to talk\nall: new-message seq=3 ai-assistant words",
-        "asked, and silenced"
-    );
-
-    world.frame(1, r#"{"type":"toggle-live-agent","enabled":false}"#);
-    world.input(chunk());
-    assert_eq!(world.seen(), "all: live-agent-toggled seq=4 ann\nall: pong");
-}
-
-#[test]
-fn a_silenced_run_ends_once_and_drops_its_model() {
-    let mut world = World::new();
-    world.frame(1, r#"{"type":"ai-stream","userId":"u1","message":"one","roomId":"shown"}"#);
-    world.frame(1, r#"{"type":"ai-stream","userId":"u1","message":"two","roomId":"shown"}"#);
-    let (run, _) = world.asked().unwrap();
-    world.says(run, "Hel");
-    world.seen();
-    world.input(RoomInput::Silence { run });
-    let (second, _) = world.asked().unwrap();
-    let seen = world.seen();
-    assert!(seen.starts_with("cancel\n") && seen.contains("Hel cancelled"), "{seen}");
-    world.says(run, "lo");
-    world.finishes(run);
-    assert_eq!(world.seen(), "", "what a dropped model still says is nobody's");
-    world.input(RoomInput::Silence { run: second });
-    assert!(world.seen().contains("cancelled"));
-    world.input(RoomInput::Silence { run: second });
-    assert_eq!(world.seen(), "");
-}
-
-#[test]
-fn a_message_that_is_handed_over_twice_is_one() {
-    let mut world = World::new();
-    world.join(1, "u1");
-    world.seen();
-    let post = || Post {
-        conversation: RoomId::parse("talk").unwrap(),
-        run: RunId(7),
-        is_answer: true,
-        id: ClientMessageId::of_run("answer", RunId(7)),
-        user: UserId::ai(),
-        user_name: "AI".into(),
-        role: "assistant".into(),
-        text: "Hello".into(),
-        socket: SocketId::from_entropy(1),
-    };
-    world.input(RoomInput::Post(post()));
-    world.input(RoomInput::Post(post()));
-    assert_eq!(world.seen().matches("new-message").count(), 1);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn whatever_happens_the_promises_hold(steps in prop::collection::vec(step(), 1..80)) {
         let (mut world, mut ledger, mut run) = (World::new(), Ledger::default(), None);
+        let mut asker = None;
         world.policy.ai_per_user = Quota::per_minute(0);
         for step in steps {
             let mut user = None;
@@ -707,6 +618,12 @@ proptest! {
                 Step::Drop(conn, clean) => {
                     let how = if clean { Farewell::Clean } else { Farewell::Died };
                     world.input(RoomInput::Disconnected { conn: ConnId(conn), how });
+                    // Whoever is gone is told nothing any more, of an answer that goes on without them.
+                    if asker == Some(conn) && ledger.questions > ledger.endings {
+                        ledger.questions -= 1;
+                        ledger.chunks.remove(&conn);
+                        asker = None;
+                    }
                 }
                 Step::Send(conn, by, id) => {
                     let id = id.map_or(String::new(), |id| format!(r#","clientMessageId":"{id}""#));
@@ -718,6 +635,7 @@ proptest! {
                     let busy = world.room.conversation.as_ref().is_some_and(|c| !c.is_quiet());
                     // One question at a time: the ledger counts chunks by the connection that asked.
                     if !busy {
+                        asker = Some(conn);
                         ledger.questions += 1;
                         world.frame(conn, r#"{"type":"ai-stream","message":"?"}"#);
                     }
@@ -732,7 +650,7 @@ proptest! {
                 },
                 Step::Pass(ms) => world.pass(ms),
                 // A run lives in memory only, so the room is rebuilt between answers.
-                Step::Reopen => if ledger.questions == ledger.endings { world.reopen() },
+                Step::Reopen => if world.room.conversation.as_ref().is_none_or(|c| c.is_quiet()) { world.reopen() },
             }
             run = world.asked().map(|(run, _)| run).or(run);
             ledger.check(&world.out, user.as_deref());

@@ -1,12 +1,15 @@
 //! A room and its log.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Row, Sql, SqlError, Value, first};
 use crate::access::rate::Usage;
-use crate::ids::{ClientMessageId, RoomId, Seq, UserId};
+use crate::ids::{ClientMessageId, DomainId, RoomId, Seq, UserId, fnv1a, short_random_name};
+use crate::inbox::Desk;
 use crate::protocol::event::Event;
 use crate::rooms::message::Message;
 use crate::time::UnixMs;
@@ -20,6 +23,8 @@ pub enum Kind {
     Deletion = 2,
     /// `text` is `1` where people take over from the AI, else `0`.
     LiveAgent = 3,
+    /// Up to here nothing is kept any more.
+    Cut = 4,
 }
 
 /// What is appended beside messages.
@@ -38,17 +43,28 @@ pub struct RoomRow {
     pub id: i64,
     pub epoch: Arc<str>,
     pub last_seq: Seq,
+    /// Up to here the log is not kept any more.
+    pub cut: Seq,
     pub live_agent: bool,
     /// What the conversation has used of its quota.
     pub asked: Usage,
+    /// Up to here what customers said was asked of the room's own AI.
+    pub said: Seq,
     /// Whether `room-users` was put off and is still to be told.
     pub users_due: bool,
+    pub domain: Option<DomainId>,
+    pub created_at: UnixMs,
+    pub desk: Option<Box<Desk>>,
+    /// Whose conversation it is: one of `Caller::owners`, or in open mode `erasure::said_to_be`.
+    pub owner: Option<Box<str>>,
 }
 
 pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, SqlError> {
     first(
         sql,
-        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id), asked_us, users_due
+        "SELECT id, epoch, live_agent, (SELECT max(seq) FROM event WHERE room = room.id), asked_us, users_due,
+            owner, domain, created_at, desk,
+            (SELECT iif(kind = 4, seq, 0) FROM event WHERE room = room.id ORDER BY seq LIMIT 1), said
             FROM room WHERE name = ?",
         &[Value::Text(name.as_str())],
         |row| RoomRow {
@@ -56,10 +72,42 @@ pub fn find_room(sql: &mut dyn Sql, name: &RoomId) -> Result<Option<RoomRow>, Sq
             epoch: row.text(1).into(),
             live_agent: row.int(2) != 0,
             last_seq: Seq(row.count(3)),
+            cut: Seq(row.count(10)),
             asked: Usage::of_micros(row.int(4)),
+            said: Seq(row.count(11)),
             users_due: row.int(5) != 0,
+            owner: row.opt_text(6).map(Into::into),
+            domain: row.opt_text(7).and_then(DomainId::parse),
+            created_at: UnixMs(row.int(8)),
+            desk: row.opt_text(9).map(|json| Box::new(Desk::of_stored(json))),
         },
     )
+}
+
+/// Of the newest `looked_through` events: rooms where a customer has said something since then that was not asked of the room's
+/// own AI, with their domains.
+pub fn rooms_unanswered(
+    sql: &mut dyn Sql,
+    since: UnixMs,
+    looked_through: u32,
+) -> Result<Vec<(RoomId, DomainId)>, SqlError> {
+    let mut rooms = Vec::new();
+    sql.query(
+        "SELECT DISTINCT room.name, room.domain FROM event JOIN room ON room.id = event.room
+            WHERE event.id > (SELECT max(id) FROM event) - ? AND event.at >= ? AND event.kind = 0
+            AND event.role IN ('user', 'customer') AND event.seq > room.said AND room.domain IS NOT NULL
+            AND room.live_agent = 0",
+        &[Value::Int(looked_through.into()), Value::Int(since.0)],
+        &mut |row| {
+            let domain = DomainId::parse(row.text(1));
+            rooms.extend(domain.map(|domain| (RoomId::known(row.text(0)), domain)));
+        },
+    )?;
+    Ok(rooms)
+}
+
+pub fn set_owner(sql: &mut dyn Sql, room: i64, owner: &str) -> Result<(), SqlError> {
+    sql.run("UPDATE room SET owner = ? WHERE id = ?", &[Value::Text(owner), Value::Int(room)])
 }
 
 pub fn create_room(
@@ -78,11 +126,35 @@ pub fn create_room(
     id.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
 }
 
+/// Gives each room a name for a log that nobody has heard of, as what follows in it is not what followed once. It is made of the
+/// old one and `salt`, 64 random bits, so that a room and its place in the list of its domain, which may be in another
+/// database, get the same one: to the list it is still the log of which it knows what it has counted.
+pub fn renew_epochs(sql: &mut dyn Sql, salt: u64) -> Result<(), SqlError> {
+    let renew = [
+        ("room", "SELECT id, epoch FROM room", "UPDATE room SET epoch = ? WHERE id = ?"),
+        ("inbox_room", "SELECT id, epoch FROM inbox_room", "UPDATE inbox_room SET epoch = ? WHERE id = ?"),
+    ];
+    for (table, all, change) in renew {
+        let is_there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?";
+        if first(sql, is_there, &[Value::Text(table)], |_| ())?.is_none() {
+            continue;
+        }
+        let mut rows = Vec::new();
+        sql.query(all, &[], &mut |row| rows.push((row.int(0), row.text(1).to_owned())))?;
+        for (id, old) in rows {
+            let epoch = short_random_name(fnv1a(&format!("{salt:016x} {old}")));
+            sql.run(change, &[Value::Text(&epoch), Value::Int(id)])?;
+        }
+    }
+    Ok(())
+}
+
 pub fn note_users_due(sql: &mut dyn Sql, room: i64, due: bool) -> Result<(), SqlError> {
     sql.run("UPDATE room SET users_due = ? WHERE id = ?", &[Value::Int(due.into()), Value::Int(room)])
 }
 
 pub fn append_message(sql: &mut dyn Sql, room: i64, message: &Message) -> Result<(), SqlError> {
+    let extras = extras(message);
     sql.run(
         "INSERT INTO event (room, seq, kind, at, user_id, user_name, role, socket_id, client_message_id, text,
             attachments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -97,9 +169,21 @@ pub fn append_message(sql: &mut dyn Sql, room: i64, message: &Message) -> Result
             Value::Text(&message.socket_id),
             Value::text(message.client_message_id.as_ref().map(ClientMessageId::as_str)),
             Value::Text(&message.message),
-            Value::text(message.attachments.as_ref().map(|raw| raw.get())),
+            Value::text(extras.as_deref()),
         ],
     )
+}
+
+/// What the column `attachments` holds: a list is what it is called; what the AI answered from is in an object. A
+/// message has one of them at most, and a column of its own would be read with every message.
+fn extras(message: &Message) -> Option<Cow<'_, str>> {
+    let attachments = message.attachments.as_ref().map(|raw| raw.get().into());
+    attachments.or_else(|| Some(format!("{{\"sources\":{}}}", message.sources.as_ref()?).into()))
+}
+
+#[derive(Deserialize)]
+struct Sources {
+    sources: Box<RawValue>,
 }
 
 pub fn append_change(sql: &mut dyn Sql, room: i64, change: &Change<'_>) -> Result<(), SqlError> {
@@ -135,6 +219,19 @@ pub fn set_live_agent(sql: &mut dyn Sql, room: i64, enabled: bool) -> Result<(),
         "UPDATE room SET live_agent = ? WHERE id = ?",
         &[Value::Int(i64::from(enabled)), Value::Int(room)],
     )
+}
+
+/// Where people last took over or handed back, if that was behind `after`.
+pub fn last_toggle(sql: &mut dyn Sql, room: i64, after: Seq) -> Result<Seq, SqlError> {
+    let statement = "SELECT max(seq) FROM event WHERE room = ? AND seq > ? AND kind = 3";
+    let params = [Value::Int(room), seq_value(after)];
+    Ok(Seq(first(sql, statement, &params, |row| row.count(0))?.unwrap_or_default()))
+}
+
+/// Where people last took over.
+pub fn last_takeover(sql: &mut dyn Sql, room: i64) -> Result<Seq, SqlError> {
+    let statement = "SELECT max(seq) FROM event WHERE room = ? AND kind = 3 AND text = '1'";
+    Ok(Seq(first(sql, statement, &[Value::Int(room)], |row| row.count(0))?.unwrap_or_default()))
 }
 
 /// Where and when this user sent a message under this id of their own, if they did.
@@ -243,8 +340,11 @@ impl Log<'_> {
     }
 
     /// None for a row that no release of ours can have written.
-    fn message(self, row: &dyn Row) -> Option<Message> {
+    pub(super) fn message(self, row: &dyn Row) -> Option<Message> {
         let seq = Seq(row.count(0));
+        let extras = row.opt_text(8);
+        let sources = extras.filter(|json| json.starts_with('{'));
+        let attachments = extras.filter(|json| !json.starts_with('{'));
         Some(Message {
             id: Message::id_of(self.epoch, seq),
             room_id: self.name.clone(),
@@ -256,7 +356,8 @@ impl Log<'_> {
             socket_id: row.text(5).into(),
             client_message_id: row.opt_text(6).and_then(ClientMessageId::parse),
             message: row.text(7).into(),
-            attachments: row.opt_text(8).and_then(|json| RawValue::from_string(json.into()).ok()),
+            attachments: attachments.and_then(|json| RawValue::from_string(json.into()).ok()),
+            sources: sources.and_then(|json| Some(serde_json::from_str::<Sources>(json).ok()?.sources)),
         })
     }
 }

@@ -1,7 +1,5 @@
 //! SQLite in memory, for the tests of this crate.
 
-use rusqlite::types::{ToSqlOutput, ValueRef};
-
 use super::{Row, Sql, SqlError, Value};
 
 pub(crate) struct Memory {
@@ -25,28 +23,6 @@ impl Memory {
     }
 }
 
-struct Param<'a>(Value<'a>);
-
-impl rusqlite::ToSql for Param<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self.0 {
-            Value::Null => ValueRef::Null,
-            Value::Int(int) => ValueRef::Integer(int),
-            Value::Text(text) => ValueRef::Text(text.as_bytes()),
-        }))
-    }
-}
-
-impl Row for rusqlite::Row<'_> {
-    fn value(&self, column: usize) -> Value<'_> {
-        match self.get_ref(column) {
-            Ok(ValueRef::Integer(int)) => Value::Int(int),
-            Ok(ValueRef::Text(text)) => std::str::from_utf8(text).map_or(Value::Null, Value::Text),
-            _ => Value::Null,
-        }
-    }
-}
-
 impl Sql for Memory {
     fn query(
         &mut self,
@@ -59,7 +35,6 @@ impl Sql for Memory {
         if self.broken && !statement.readonly() {
             return Err(SqlError("disk full".into()));
         }
-        let params = params.iter().map(|value| Param(*value));
         let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
             each(row);

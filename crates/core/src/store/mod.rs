@@ -3,11 +3,22 @@
 
 pub mod conversations;
 pub mod departed;
+pub mod desk;
+pub mod erasure;
+pub mod files;
+pub mod inbox;
+pub mod knowledge;
 pub mod log;
 pub mod outbox;
 pub mod publishing;
 pub mod recovery;
+pub mod register;
+#[cfg(any(test, feature = "rusqlite"))]
+mod rusqlite;
 mod schema;
+pub mod search;
+pub mod spending;
+pub mod traffic;
 pub mod visitors;
 
 pub use schema::{Part, open};
@@ -79,6 +90,11 @@ pub trait Sql {
     fn run(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<(), SqlError> {
         self.query(sql, params, &mut |_| {})
     }
+
+    /// The same for what has to survive the process but not a power cut: nobody is kept waiting for the disk.
+    fn run_soft(&mut self, sql: &'static str, params: &[Value<'_>]) -> Result<(), SqlError> {
+        self.run(sql, params)
+    }
 }
 
 /// The one row of an answer, if there is one.
@@ -91,6 +107,11 @@ pub(crate) fn first<T>(
     let mut found = None;
     sql.query(statement, params, &mut |row| found = Some(read(row)))?;
     Ok(found)
+}
+
+/// Writes something that changes nothing, so that a commit shows whether the store works.
+pub fn probe(sql: &mut dyn Sql) -> Result<(), SqlError> {
+    sql.run("UPDATE schema_version SET version = version", &[])
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Identity {
 
     pub fn into_join(self) -> Join {
         let Self { user, user_name, role, domain } = self;
-        Join { user, user_name, role, domain, resume: None }
+        Join { user, user_name, role, domain, resume: None, token: None }
     }
 }
 

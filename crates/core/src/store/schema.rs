@@ -21,13 +21,23 @@ impl Part {
 }
 
 /// The version is the whole store's, so each part has as many steps, and some of them are empty.
-const VERSION: usize = 4;
+const VERSION: usize = 9;
 
 type Steps = [&'static [&'static str]; VERSION];
 
 /// Rooms are named by an integer inside, and rows are appended in the order of their rowid: measured, that costs a
 /// third of what text keys in a table without rowid do.
-const ROOMS: Steps = [ROOMS_FIRST, ROOMS_SECOND, ROOMS_THIRD, ROOMS_FOURTH];
+const ROOMS: Steps = [
+    ROOMS_FIRST,
+    ROOMS_SECOND,
+    ROOMS_THIRD,
+    ROOMS_FOURTH,
+    ROOMS_OWNERS,
+    ROOMS_INBOX,
+    ROOMS_GROWING,
+    ROOMS_SAID,
+    &[],
+];
 
 const ROOMS_FIRST: &[&str] = &[
     "CREATE TABLE room (
@@ -131,7 +141,22 @@ const ROOMS_FOURTH: &[&str] = &[
     "ALTER TABLE room ADD COLUMN answer TEXT",
 ];
 
-const VISITORS: Steps = [VISITORS_FIRST, VISITORS_SECOND, &[], &[]];
+/// Whose a conversation is, where there are tokens.
+const ROOMS_OWNERS: &[&str] = &[
+    // The subject or the connection that began it.
+    "ALTER TABLE room ADD COLUMN owner TEXT",
+];
+
+/// How the room stands: inbox::Desk as JSON, and nothing where there is nothing to know.
+const ROOMS_INBOX: &[&str] = &["ALTER TABLE room ADD COLUMN desk TEXT"];
+
+/// What an answer has said while it is written.
+const ROOMS_GROWING: &[&str] = &["ALTER TABLE run ADD COLUMN text TEXT"];
+
+/// Up to which place of its log the room's own AI was asked what customers said.
+const ROOMS_SAID: &[&str] = &["ALTER TABLE room ADD COLUMN said INTEGER NOT NULL DEFAULT 0"];
+
+const VISITORS: Steps = [VISITORS_FIRST, VISITORS_SECOND, &[], &[], &[], &[], &[], &[], VISITORS_COUNTRY];
 
 const VISITORS_FIRST: &[&str] = &[
     "CREATE TABLE domain (
@@ -159,6 +184,9 @@ const VISITORS_SECOND: &[&str] = &[
     // When a visitor whose last connection ended stops counting.
     "ALTER TABLE visitor ADD COLUMN leave_at INTEGER",
 ];
+
+/// Where a visitor was when they last came, as the host knew it: two letters.
+const VISITORS_COUNTRY: &[&str] = &["ALTER TABLE visitor ADD COLUMN country TEXT"];
 
 /// Brings the tables of these parts up to date. To be called inside a transaction, before anything else touches the store.
 pub fn open(sql: &mut dyn Sql, parts: &[Part]) -> Result<(), SqlError> {

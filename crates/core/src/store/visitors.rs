@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::{Sql, SqlError, Value, first};
 use crate::ids::{DomainId, VisitorId};
 use crate::time::UnixMs;
+use crate::visitors::whence::Country;
 
 /// How a stored visitor is present.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub struct DomainRow {
 pub struct StoredVisitor {
     pub visitor: VisitorId,
     pub data: Arc<RawValue>,
+    pub country: Option<Country>,
     pub joined_at: UnixMs,
     pub last_at: UnixMs,
     pub here: Here,
@@ -76,13 +78,14 @@ pub fn domains_with_visitors(sql: &mut dyn Sql) -> Result<Vec<DomainId>, SqlErro
 pub fn visitors_here(sql: &mut dyn Sql, domain: i64) -> Result<Vec<StoredVisitor>, SqlError> {
     let mut visitors = Vec::new();
     sql.query(
-        "SELECT name, data, joined_at, last_at, here, leave_at FROM visitor WHERE domain = ? AND here <> 0",
+        "SELECT name, data, joined_at, last_at, here, leave_at, country FROM visitor WHERE domain = ? AND here <> 0",
         &[Value::Int(domain)],
         &mut |row| {
             let data = RawValue::from_string(row.text(1).into()).ok();
             visitors.extend(VisitorId::parse(row.text(0)).zip(data).map(|(visitor, data)| StoredVisitor {
                 visitor,
                 data: data.into(),
+                country: row.opt_text(6).and_then(Country::parse),
                 joined_at: UnixMs(row.int(2)),
                 last_at: UnixMs(row.int(3)),
                 here: if row.int(4) == 2 { Here::ByRequest } else { Here::ByConnection },
@@ -93,25 +96,34 @@ pub fn visitors_here(sql: &mut dyn Sql, domain: i64) -> Result<Vec<StoredVisitor
     Ok(visitors)
 }
 
+/// When a visitor was last here, if ever.
+pub fn last_at(sql: &mut dyn Sql, domain: i64, visitor: &VisitorId) -> Result<Option<UnixMs>, SqlError> {
+    let statement = "SELECT last_at FROM visitor WHERE domain = ? AND name = ?";
+    let params = [Value::Int(domain), Value::Text(visitor.as_str())];
+    first(sql, statement, &params, |row| UnixMs(row.int(0)))
+}
+
 /// Stores an arrival. True if this visitor was never here before.
 pub fn arrive(
     sql: &mut dyn Sql,
     domain: i64,
     visitor: &VisitorId,
-    data: &RawValue,
+    (data, country): (&RawValue, Option<Country>),
     here: Here,
     now: UnixMs,
 ) -> Result<bool, SqlError> {
+    let country = Value::text(country.as_ref().map(Country::as_str));
     let known = first(
         sql,
         "UPDATE visitor SET data = ?, joined_at = CASE here WHEN 0 THEN ? ELSE joined_at END, last_at = ?, here = ?,
-            leave_at = NULL
+            leave_at = NULL, country = coalesce(?, country)
             WHERE domain = ? AND name = ? RETURNING id",
         &[
             Value::Text(data.get()),
             Value::Int(now.0),
             Value::Int(now.0),
             Value::Int(here as i64),
+            country,
             Value::Int(domain),
             Value::Text(visitor.as_str()),
         ],
@@ -121,7 +133,7 @@ pub fn arrive(
         return Ok(false);
     }
     sql.run(
-        "INSERT INTO visitor (domain, name, data, first_at, joined_at, last_at, here) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO visitor (domain, name, data, first_at, joined_at, last_at, here, country) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         &[
             Value::Int(domain),
             Value::Text(visitor.as_str()),
@@ -130,6 +142,7 @@ pub fn arrive(
             Value::Int(now.0),
             Value::Int(now.0),
             Value::Int(here as i64),
+            country,
         ],
     )?;
     Ok(true)

@@ -3,7 +3,12 @@
 //! Here now means: said to be here, by a connection that is alive (or died less than the grace ago) or by a request,
 //! and not silent for too long. A visitor counts once however often and from however many tabs they arrive.
 
+mod erasure;
+mod inbox;
+pub mod reports;
+pub mod traffic;
 mod user_agent;
+pub mod whence;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,7 +16,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ids::{ConnId, DomainId, VisitorId};
+use traffic::Traffic;
+use whence::Country;
+
+use crate::ids::{ConnId, DomainId, RoomId, VisitorId};
+use crate::inbox::Listing;
 use crate::limits::{
     VISITOR_ACTIVITY_EVERY_MS, VISITOR_GRACE_MS, VISITOR_IDLE_MS, VISITOR_STORED_EVERY_MS,
     VISITORS_LISTED_MAX,
@@ -19,6 +28,7 @@ use crate::limits::{
 use crate::protocol::command::{Page, VisitorsCommand};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::{DomainSummary, Event};
+use crate::store::erasure::Removed;
 use crate::store::visitors::{self as rows, Here, StoredVisitor};
 use crate::store::{Sql, SqlError};
 use crate::time::UnixMs;
@@ -36,6 +46,12 @@ pub enum VisitorsInput {
         conn: ConnId,
         visitor: VisitorId,
     },
+    /// A room of the domain tells how it stands.
+    Listed(Box<Listing>),
+    /// A room of the domain has been erased.
+    Unlisted {
+        room: RoomId,
+    },
     Alarm,
 }
 
@@ -48,6 +64,7 @@ pub enum Via {
 }
 
 /// One visitor, as statistics tell it.
+#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
 #[derive(Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct VisitorRow {
@@ -56,7 +73,9 @@ pub struct VisitorRow {
     pub browser: &'static str,
     pub os: &'static str,
     pub device: &'static str,
-    pub country: Option<Box<str>>,
+    /// ISO 3166-1 alpha-2, where it is known.
+    #[cfg_attr(feature = "describe", schemars(with = "Option<String>"))]
+    pub country: Option<Country>,
     pub url: Option<Box<str>>,
     pub title: Option<Box<str>>,
     pub referrer: Option<Box<str>>,
@@ -79,11 +98,16 @@ pub struct Visitors {
     /// No visitor can be idle for too long before that.
     idle_check_at: Option<UnixMs>,
     armed: Option<UnixMs>,
+    /// Whether the tables of its rooms' list are there.
+    has_inbox: bool,
+    traffic: Traffic,
 }
 
 struct Visitor {
     data: Arc<RawValue>,
     page: Page,
+    /// As the host knows it.
+    country: Option<Country>,
     joined_at: UnixMs,
     last_at: UnixMs,
     stored_at: UnixMs,
@@ -92,6 +116,11 @@ struct Visitor {
     tell_at: Option<UnixMs>,
     connections: Vec<ConnId>,
     by_request: bool,
+    /// Somebody else spoke last in the room that bears their name. Forgotten with the memory: it is a hint, and the next
+    /// message is another.
+    is_called: bool,
+    /// Whether what they do is counted: of people it is.
+    counts: bool,
 }
 
 /// What we read out of a client's free data. A member of another type counts as missing.
@@ -102,6 +131,15 @@ struct Known {
     url: Lenient,
     title: Lenient,
     referrer: Lenient,
+    /// Counts where the host knows none.
+    country: Lenient,
+}
+
+/// Somebody as they arrive.
+struct Arriving<'a> {
+    id: &'a VisitorId,
+    data: Arc<RawValue>,
+    country: Option<Country>,
 }
 
 struct Turn<'a> {
@@ -130,6 +168,8 @@ impl Visitors {
             untold: VecDeque::new(),
             idle_check_at: None,
             armed: None,
+            has_inbox: false,
+            traffic: Traffic::default(),
         };
         let Some(row) = domain.row else { return Ok(domain) };
         for stored in rows::visitors_here(sql, row)? {
@@ -164,6 +204,11 @@ impl Visitors {
         &self.id
     }
 
+    /// Where a visitor is, if that visitor is here.
+    pub fn page_of(&self, visitor: &VisitorId) -> Option<Page> {
+        self.here.get(visitor)?.page.clone().known()
+    }
+
     /// Whether dropping the domain from memory loses nothing.
     pub fn is_idle(&self) -> bool {
         self.here.is_empty()
@@ -193,6 +238,8 @@ impl Visitors {
                 acknowledge(turn.out, said, from.wants_ack());
             }
             VisitorsInput::Disconnected { conn, visitor } => self.disconnect(&mut turn, conn, visitor)?,
+            VisitorsInput::Listed(listing) => self.hear(&mut turn, &listing)?,
+            VisitorsInput::Unlisted { room } => self.forget_room(&mut turn, &room)?,
             VisitorsInput::Alarm => {
                 self.armed = None;
                 self.expire(&mut turn)?;
@@ -210,17 +257,30 @@ impl Visitors {
         command: VisitorsCommand,
     ) -> Result<(), SqlError> {
         match command {
-            VisitorsCommand::Join { visitor, data } => {
+            VisitorsCommand::Join { visitor: id, data, country } => {
                 let data = data.map_or_else(|| empty_object(via), Arc::from);
-                self.arrive(turn, from, via, visitor, data)
+                self.arrive(turn, from, via, Arriving { id: &id, data, country })
             }
             VisitorsCommand::Leave { visitor } => self.leave(turn, from, visitor),
-            VisitorsCommand::Activity { visitor, page } => self.activity(turn, from, via, visitor, page),
+            VisitorsCommand::Activity { visitor, page, country } => {
+                self.activity(turn, from, via, visitor, page, country)
+            }
             VisitorsCommand::Stats => {
                 let stats = self.stats(turn.cx.now);
                 turn.reply(from, stats);
                 Ok(())
             }
+            VisitorsCommand::Report(query) => self.report(turn, from, &query),
+            VisitorsCommand::Rooms(query) => self.list_rooms(turn, from, &query),
+            VisitorsCommand::Complete { room, reader } => self.complete(turn, from, *room, reader.as_ref()),
+            VisitorsCommand::Unlist(room) => {
+                self.forget_room(turn, &room)?;
+                turn.reply(from, Event::VisitorErased { removed: Removed::default() });
+                Ok(())
+            }
+            VisitorsCommand::Erase { visitor } => self.erase(turn, from, visitor),
+            VisitorsCommand::Retain { days } => self.retain(turn, from, days),
+            VisitorsCommand::Know { visitor } => self.know(turn, from, &visitor),
         }
     }
 
@@ -229,25 +289,31 @@ impl Visitors {
         turn: &mut Turn<'_>,
         from: &Caller,
         via: &Via,
-        id: VisitorId,
-        data: Arc<RawValue>,
+        arriving: Arriving<'_>,
     ) -> Result<(), SqlError> {
+        let Arriving { id, data, country } = arriving;
         let now = turn.cx.now;
         let row = self.row(turn)?;
         let is_request = matches!(via, Via::Request);
         // Who was announced over HTTP stays so when a connection announces them too.
-        let by_request = is_request || self.here.get(&id).is_some_and(|visitor| visitor.by_request);
+        let by_request = is_request || self.here.get(id).is_some_and(|visitor| visitor.by_request);
         let here = if by_request { Here::ByRequest } else { Here::ByConnection };
-        let never_here = rows::arrive(turn.sql, row, &id, &data, here, now)?;
+        let last_at = match self.here.get(id) {
+            Some(visitor) => Some(visitor.last_at),
+            None => rows::last_at(turn.sql, row, id)?,
+        };
+        let never_here = rows::arrive(turn.sql, row, id, (&data, country), here, now)?;
         if never_here {
             self.total += 1;
         }
-        let is_new = !self.here.contains_key(&id);
+        let is_new = !self.here.contains_key(id);
+        self.count(turn, id, (&data, country), last_at)?;
         let visitor = self.here.entry(id.clone()).or_insert_with(|| Visitor::new(data.clone(), now));
         visitor.last_at = now;
         visitor.stored_at = now;
         visitor.page = Known::of(&data).page();
         visitor.data = data;
+        visitor.country = country.or(visitor.country);
         visitor.by_request = by_request;
         visitor.leave_at = None;
         if !is_request && !visitor.connections.contains(&from.conn) {
@@ -262,7 +328,7 @@ impl Visitors {
         self.idle_check_at.get_or_insert(now.plus(VISITOR_IDLE_MS));
         let event = Event::VisitorJoinedDomain {
             domain_id: self.id.clone(),
-            visitor_id: id,
+            visitor_id: id.clone(),
             visitor_data,
             active_count: self.here.len(),
             timestamp: now,
@@ -272,6 +338,9 @@ impl Visitors {
         turn.reply(from, event.clone());
         if is_new {
             turn.tell_observers(&self.id, event);
+        }
+        if !is_request {
+            self.call_again(turn, from, id);
         }
         Ok(())
     }
@@ -302,10 +371,12 @@ impl Visitors {
         via: &Via,
         id: VisitorId,
         page: Page,
+        country: Option<Country>,
     ) -> Result<(), SqlError> {
         let now = turn.cx.now;
+        self.count_activity(turn, &id, &page)?;
         let Some(visitor) = self.here.get_mut(&id) else {
-            return self.activity_of_stranger(turn, from, via, id, &page);
+            return self.activity_of_stranger(turn, from, via, (&id, country), &page);
         };
         if matches!(via, Via::Connection { .. }) && !visitor.connections.contains(&from.conn) {
             // A page that came back on another connection, and goes on where it was.
@@ -345,7 +416,7 @@ impl Visitors {
         turn: &mut Turn<'_>,
         from: &Caller,
         via: &Via,
-        id: VisitorId,
+        (id, country): (&VisitorId, Option<Country>),
         page: &Page,
     ) -> Result<(), SqlError> {
         let Via::Connection { .. } = via else {
@@ -356,7 +427,7 @@ impl Visitors {
         };
         let data = serde_json::json!({ "url": page.url, "title": page.title }).to_string();
         let data = RawValue::from_string(data).map_or_else(|_| empty_object(via), Arc::from);
-        self.arrive(turn, from, via, id, data)
+        self.arrive(turn, from, via, Arriving { id, data, country })
     }
 
     fn disconnect(&mut self, turn: &mut Turn<'_>, conn: ConnId, id: VisitorId) -> Result<(), SqlError> {
@@ -378,6 +449,9 @@ impl Visitors {
 
     fn expire(&mut self, turn: &mut Turn<'_>) -> Result<(), SqlError> {
         let now = turn.cx.now;
+        if self.traffic.due().is_some_and(|at| at <= now) {
+            self.store_traffic(turn)?;
+        }
         while let Some((at, id)) = take_due(&mut self.untold, now) {
             let Some(visitor) = self.here.get_mut(&id).filter(|visitor| visitor.tell_at == Some(at)) else {
                 continue;
@@ -456,7 +530,7 @@ impl Visitors {
 
     fn arm(&mut self, turn: &mut Turn<'_>) {
         let front = |queue: &VecDeque<(UnixMs, VisitorId)>| queue.front().map(|(at, _)| *at);
-        let due = [front(&self.leaving), front(&self.untold), self.idle_check_at];
+        let due = [front(&self.leaving), front(&self.untold), self.idle_check_at, self.traffic.due()];
         let Some(due) = due.into_iter().flatten().min() else {
             return;
         };
@@ -471,7 +545,7 @@ impl Visitor {
     fn new(data: Arc<RawValue>, now: UnixMs) -> Self {
         Self {
             page: Page::default(),
-            data,
+            country: None,
             joined_at: now,
             last_at: now,
             stored_at: now,
@@ -480,12 +554,16 @@ impl Visitor {
             tell_at: None,
             connections: Vec::new(),
             by_request: false,
+            is_called: false,
+            counts: !Known::of(&data).is_bot(),
+            data,
         }
     }
 
     fn of_row(stored: StoredVisitor) -> Self {
         Self {
             page: Known::of(&stored.data).page(),
+            country: stored.country,
             joined_at: stored.joined_at,
             last_at: stored.last_at,
             stored_at: stored.last_at,
@@ -521,7 +599,7 @@ impl Visitor {
             browser: class.browser,
             os: class.os,
             device: class.device,
-            country: None,
+            country: self.country.or_else(|| known.country()),
             url: self.page.url.clone(),
             title: self.page.title.clone(),
             referrer: known.referrer.0,
@@ -535,6 +613,14 @@ impl Visitor {
 impl Known {
     fn of(data: &RawValue) -> Self {
         serde_json::from_str(data.get()).unwrap_or_default()
+    }
+
+    fn is_bot(&self) -> bool {
+        user_agent::bot(self.user_agent.0.as_deref().unwrap_or_default()).is_some()
+    }
+
+    fn country(&self) -> Option<Country> {
+        self.country.0.as_deref().and_then(Country::parse)
     }
 
     fn page(self) -> Page {
@@ -556,6 +642,10 @@ impl<'de> Deserialize<'de> for Lenient {
 impl Turn<'_> {
     fn reply(&mut self, to: &Caller, event: Event) {
         self.out.push(Output::Reply { to: to.conn, reply_to: to.reply_to.clone(), event });
+    }
+
+    fn tell(&mut self, conn: ConnId, event: Event) {
+        self.out.push(Output::Reply { to: conn, reply_to: None, event });
     }
 
     fn tell_observers(&mut self, domain: &DomainId, event: Event) {

@@ -21,7 +21,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let models = Models { default: "gpt-4o".into(), openai: true, google: true };
+        let models = Models::new(Some("gpt-4o"), true, true);
         let policy = Policy { models, context_messages: 10, ai_per_user: Quota::per_minute(20) };
         let (mut store, now) = (Memory::new(), UnixMs(1_000_000));
         let visitors = Visitors::open(site(), [], now, &mut store).unwrap();
@@ -36,17 +36,22 @@ impl World {
     /// `conn` 0 is a request over HTTP.
     fn command(&mut self, conn: u64, command: VisitorsCommand) {
         let via = if conn == 0 { Via::Request } else { Via::Connection { user_agent: None } };
-        let from = Caller { conn: ConnId(conn), socket: SocketId::from_entropy(conn.into()), reply_to: None };
+        let from = Caller {
+            conn: ConnId(conn),
+            socket: SocketId::from_entropy(conn.into()),
+            reply_to: None,
+            identity: crate::access::identity::Identity::Open,
+        };
         self.input(VisitorsInput::Command { from, via, command });
     }
 
     fn join(&mut self, conn: u64, visitor: &str) {
-        self.command(conn, VisitorsCommand::Join { visitor: id(visitor), data: None });
+        self.command(conn, VisitorsCommand::Join { visitor: id(visitor), data: None, country: None });
     }
 
     fn activity(&mut self, conn: u64, visitor: &str, url: &str) {
         let page = Page { url: Some(url.into()), title: None };
-        self.command(conn, VisitorsCommand::Activity { visitor: id(visitor), page });
+        self.command(conn, VisitorsCommand::Activity { visitor: id(visitor), page, country: None });
     }
 
     fn pass(&mut self, ms: i64) {
@@ -237,4 +242,183 @@ proptest! {
             prop_assert_eq!(world.counts(), (claims.len(), ever.len() as u64));
         }
     }
+}
+
+/// What an operator is told of the site's hours.
+fn report(world: &mut World, kind: &str, query: &str) -> serde_json::Value {
+    let Ok(query) = reports::ReportQuery::parse(kind, query) else { panic!("{query} is refused") };
+    world.command(0, VisitorsCommand::Report(Box::new(query)));
+    let told = world.out.drain(..).find_map(|output| match output {
+        Output::Reply { event: Event::Report(report), .. } => serde_json::to_value(report).ok(),
+        _ => None,
+    });
+    told.unwrap()
+}
+
+fn of_all(series: &serde_json::Value, what: &str) -> Vec<u64> {
+    series["buckets"].as_array().unwrap().iter().map(|bucket| bucket[what].as_u64().unwrap()).collect()
+}
+
+fn near_the_end_of_a_day(world: &mut World) {
+    world.now = UnixMs(20_000 * traffic::DAY_MS - 90 * 60_000);
+}
+
+#[test]
+fn somebody_who_stays_counts_in_each_hour_and_once_a_day() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    world.join(1, "ann");
+    for minutes in [20, 20, 20, 20, 20] {
+        world.pass(minutes * 60_000);
+        world.activity(1, "ann", "https://shop.example/");
+    }
+    // 22:30, then 22:50, 23:10, 23:30, 23:50, and 0:10 on the next day.
+    let hours = report(&mut world, "series", "from=2024-10-03T22:00:00Z&to=2024-10-04T00:59:59Z");
+    assert_eq!(of_all(&hours, "visitors"), [1, 1, 1]);
+    assert_eq!(of_all(&hours, "sessions"), [1, 0, 0]);
+    assert_eq!(of_all(&hours, "views"), [1, 0, 0], "it is the same page all the time");
+    let days = report(&mut world, "series", "bucket=day&from=2024-10-03T00:00:00Z&to=2024-10-04T00:00:00Z");
+    assert_eq!(of_all(&days, "visitors"), [1, 1]);
+}
+
+#[test]
+fn who_comes_back_is_known_though_the_memory_is_new() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    for _ in 0..3 {
+        world.join(1, "ann");
+        world.command(1, VisitorsCommand::Leave { visitor: id("ann") });
+        world.pass(1_000);
+        world.restart();
+    }
+    let days = report(&mut world, "series", "bucket=day&from=2024-10-03T00:00:00Z&to=2024-10-03T00:00:00Z");
+    assert_eq!((of_all(&days, "visitors"), of_all(&days, "sessions")), (vec![1], vec![3]));
+}
+
+#[test]
+fn an_hour_is_one_row_and_written_once_for_what_comes_together() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    world.join(1, "ann");
+    for n in 0..500 {
+        world.activity(1, "ann", &format!("https://shop.example/{n}"));
+    }
+    let hours = |world: &mut World| {
+        let (from, to) = (UnixMs(0), world.now.plus(1));
+        crate::store::traffic::between(&mut world.store, &site(), from, to).unwrap()
+    };
+    assert!(hours(&mut world).is_empty(), "not yet");
+    world.pass(crate::limits::TRAFFIC_STORED_EVERY_MS);
+    let stored = hours(&mut world);
+    let [(_, hour)] = &stored[..] else { panic!("one row") };
+    assert_eq!((hour.views, hour.pages.counts.len() as u64 + hour.pages.other), (500, 500));
+    assert_eq!(hour.pages.counts.len(), crate::limits::TRAFFIC_KEYS_MAX);
+}
+
+#[test]
+fn spans_are_bounded_however_they_are_asked_for() {
+    for query in [
+        "from=0001-01-01T00:00:00Z",
+        "to=9999-12-30T00:00:00Z&from=2000-01-01T00:00:00Z",
+        "from=-009999-01-02T00:00:00Z&to=9999-12-30T00:00:00Z",
+    ] {
+        let mut world = World::new();
+        let Ok(query) = reports::ReportQuery::parse("series", query) else { continue };
+        world.command(0, VisitorsCommand::Report(Box::new(query)));
+        assert!(world.out.iter().any(|it| matches!(it, Output::Reply { event: Event::Error { .. }, .. })));
+    }
+}
+
+#[test]
+fn what_was_counted_goes_with_the_visitors_of_its_time() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    world.join(1, "ann");
+    world.activity(1, "ann", "https://shop.example/");
+    world.command(1, VisitorsCommand::Leave { visitor: id("ann") });
+    world.pass(2 * traffic::DAY_MS);
+    world.join(1, "bob");
+    world.activity(1, "bob", "https://shop.example/");
+    let retain = |world: &mut World| {
+        world.out.clear();
+        world.command(0, VisitorsCommand::Retain { days: 1 });
+        let receipt = world.out.drain(..).find_map(|output| match output {
+            Output::Reply { event: Event::VisitorErased { removed }, .. } => Some(removed),
+            _ => None,
+        });
+        let receipt = receipt.unwrap();
+        (receipt.of("visitors"), receipt.of("trafficHours"))
+    };
+    assert_eq!(retain(&mut world), (1, 1));
+    let days = |world: &mut World| {
+        let series = "bucket=day&from=2024-10-01T00:00:00Z&to=2024-10-06T00:00:00Z";
+        of_all(&report(world, "series", series), "views")
+    };
+    assert_eq!(days(&mut world), [0, 0, 0, 0, 1, 0]);
+    assert_eq!(retain(&mut world), (0, 0));
+    world.pass(1_000);
+    world.restart();
+    assert_eq!(days(&mut world), [0, 0, 0, 0, 1, 0], "and is not written again");
+}
+
+#[test]
+fn a_country_is_the_hosts_word_and_else_the_visitors() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    let arrive = |world: &mut World, name: &str, said: &str, country: Option<&str>| {
+        let data = RawValue::from_string(format!(r#"{{"country":{said}}}"#)).ok();
+        let country = country.and_then(Country::parse);
+        world.command(1, VisitorsCommand::Join { visitor: id(name), data, country });
+    };
+    arrive(&mut world, "ann", r#""FR""#, Some("DE"));
+    arrive(&mut world, "bob", r#""fr""#, None);
+    arrive(&mut world, "cem", r#""Atlantis""#, None);
+    arrive(&mut world, "dan", "7", None);
+    let seen = |world: &mut World| {
+        world.out.clear();
+        world.command(2, VisitorsCommand::Stats);
+        let rows = world.out.drain(..).find_map(|output| match output {
+            Output::Reply { event: Event::DomainStats { visitors, .. }, .. } => Some(visitors),
+            _ => None,
+        });
+        let rows = rows.unwrap().into_iter();
+        let countries: BTreeMap<String, Option<String>> =
+            rows.map(|row| (row.id.to_string(), row.country.map(|it| it.as_str().to_owned()))).collect();
+        countries.into_values().map(|it| it.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&mut world), ["DE", "FR", "", ""]);
+    world.pass(crate::limits::TRAFFIC_STORED_EVERY_MS);
+    world.restart();
+    assert_eq!(seen(&mut world), ["DE", "FR", "", ""], "what the host knew is stored");
+    arrive(&mut world, "ann", r#""FR""#, None);
+    assert_eq!(seen(&mut world)[0], "DE", "whoever does not know says nothing else");
+    let span = "from=2024-10-03T00:00:00Z&to=2024-10-04T00:00:00Z";
+    let countries = report(&mut world, "pages", span)["countries"].to_string();
+    assert_eq!(countries, r#"[{"country":"DE","visits":1},{"country":"FR","visits":1}]"#);
+}
+
+#[test]
+fn who_brings_no_id_counts_once_a_day_and_is_told_apart_in_the_counts() {
+    let mut world = World::new();
+    near_the_end_of_a_day(&mut world);
+    let salts = [[1; 32], [2; 32]];
+    for salt in salts {
+        let salt = whence::Salt::new(world.now, salt);
+        let whence = |address: &str| whence::Whence {
+            nameless: Some(salt.nameless(address, Some("Firefox"))),
+            ..whence::Whence::default()
+        };
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+            let visitor = whence(address).visitor(&site()).unwrap();
+            world.command(1, VisitorsCommand::Join { visitor: visitor.clone(), data: None, country: None });
+            world.command(1, VisitorsCommand::Leave { visitor });
+        }
+        world.join(1, "ann");
+        world.command(1, VisitorsCommand::Leave { visitor: id("ann") });
+        world.pass(traffic::DAY_MS);
+    }
+    let days = report(&mut world, "series", "bucket=day&from=2024-10-03T00:00:00Z&to=2024-10-04T00:00:00Z");
+    assert_eq!((of_all(&days, "visitors"), of_all(&days, "anonymous")), (vec![3, 3], vec![2, 2]));
+    assert_eq!(world.counts().1, 5, "ann is ann on both days, the others are new on each");
+    assert_eq!(days["unique"].to_string(), r#"{"anonymous":"daily-salt","method":"exact","window":"day"}"#);
 }

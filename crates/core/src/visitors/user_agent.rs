@@ -36,19 +36,31 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("Linux", "Linux"),
 ];
 
+/// What is no person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bot {
+    /// Reads sites for somebody's index or model.
+    Crawler,
+    /// A browser without a person.
+    Headless,
+    /// A program that fetches.
+    Tool,
+}
+
 /// Lower case. `bot` counts only where a word ends, for the sake of the phones of a maker named Cubot.
-const BOTS: &[&str] = &[
-    "crawl",
-    "spider",
-    "headless",
-    "lighthouse",
-    "curl/",
-    "python",
-    "go-http",
-    "axios",
-    "externalagent",
-    "http://",
-    "https://",
+const BOTS: &[(&str, Bot)] = &[
+    ("headless", Bot::Headless),
+    ("lighthouse", Bot::Headless),
+    ("crawl", Bot::Crawler),
+    ("spider", Bot::Crawler),
+    ("externalagent", Bot::Crawler),
+    ("curl/", Bot::Tool),
+    ("wget/", Bot::Tool),
+    ("python", Bot::Tool),
+    ("go-http", Bot::Tool),
+    ("axios", Bot::Tool),
+    ("http://", Bot::Crawler),
+    ("https://", Bot::Crawler),
 ];
 
 pub(super) fn classify(user_agent: &str) -> Class {
@@ -59,7 +71,7 @@ pub(super) fn classify(user_agent: &str) -> Class {
 }
 
 fn device(user_agent: &str) -> &'static str {
-    if is_bot(&user_agent.to_ascii_lowercase()) {
+    if bot(user_agent).is_some() {
         "bot"
     } else if user_agent.contains("iPad")
         || (user_agent.contains("Android") && !user_agent.contains("Mobile"))
@@ -72,12 +84,14 @@ fn device(user_agent: &str) -> &'static str {
     }
 }
 
-fn is_bot(lower: &str) -> bool {
+pub(super) fn bot(user_agent: &str) -> Option<Bot> {
+    let lower = user_agent.to_ascii_lowercase();
     let ends_a_word = |(at, _): (usize, &str)| {
         let (before, after) = (lower.get(..at).unwrap_or_default(), lower.get(at + 3..).unwrap_or_default());
         !before.ends_with("cu") && !after.starts_with(|c: char| c.is_ascii_lowercase())
     };
-    lower.match_indices("bot").any(ends_a_word) || BOTS.iter().any(|token| lower.contains(token))
+    let named = BOTS.iter().find(|(token, _)| lower.contains(token)).map(|(_, bot)| *bot);
+    named.or_else(|| lower.match_indices("bot").any(ends_a_word).then_some(Bot::Crawler))
 }
 
 #[cfg(test)]

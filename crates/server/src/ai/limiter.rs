@@ -1,6 +1,8 @@
-//! How many AI requests one address may make: the tap that would otherwise be open to strangers.
+//! How many AI requests one address, or one subject of tokens, may make: the tap that would otherwise be open to
+//! strangers.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
@@ -8,26 +10,39 @@ use weeziq_core::access::address::subscriber;
 use weeziq_core::access::rate::{Quota, Usage};
 use weeziq_core::time::UnixMs;
 
-pub(crate) struct AddressLimiter {
+/// By any key.
+pub(crate) struct Limiter<K> {
     quota: Quota,
-    used: Mutex<HashMap<IpAddr, Usage>>,
+    used: Mutex<HashMap<K, Usage>>,
 }
 
-/// Past this many, addresses that have not asked for a while are forgotten.
-const ADDRESSES_KEPT: usize = 10_000;
+pub(crate) struct AddressLimiter(Limiter<IpAddr>);
 
-impl AddressLimiter {
+/// Past this many, keys that have not asked for a while are forgotten.
+const KEPT: usize = 10_000;
+
+impl<K: Eq + Hash> Limiter<K> {
     pub(crate) fn new(quota: Quota) -> Self {
         Self { quota, used: Mutex::default() }
     }
 
     /// Takes one, or says in how many milliseconds one will be free.
-    pub(crate) fn admit(&self, address: IpAddr, now: UnixMs) -> Result<(), u64> {
+    pub(crate) fn admit(&self, key: K, now: UnixMs) -> Result<(), u64> {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if used.len() >= ADDRESSES_KEPT {
+        if used.len() >= KEPT {
             used.retain(|_, usage| !usage.is_fresh(now));
         }
-        used.entry(subscriber(address)).or_default().admit(now, self.quota)
+        used.entry(key).or_default().admit(now, self.quota)
+    }
+}
+
+impl AddressLimiter {
+    pub(crate) fn new(quota: Quota) -> Self {
+        Self(Limiter::new(quota))
+    }
+
+    pub(crate) fn admit(&self, address: IpAddr, now: UnixMs) -> Result<(), u64> {
+        self.0.admit(subscriber(address), now)
     }
 }
 

@@ -4,16 +4,17 @@
 pub(crate) mod limiter;
 
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use weeziq_core::access::secret::Secret;
-use weeziq_core::ai::asking::{
-    Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Endpoint, Patience, Piece, Progress, Providers,
-};
+use weeziq_core::ai::asking::{Attempts, DEMO_WORD_MS, ERROR_BYTES_MAX, Patience, Piece, Progress};
+use weeziq_core::ai::breaker::{Breakers, Caution, Change, Figures};
+use weeziq_core::ai::endpoints::Providers;
 use weeziq_core::ai::model::{ModelEvent, ModelFailure, ModelRequest, Provider, ProviderCall};
+use weeziq_core::ai::models::{EndpointId, Route};
 use weeziq_core::ai::{demo, status};
 use weeziq_core::ids::{RoomId, RunId};
 use weeziq_core::rooms::RoomInput;
@@ -26,34 +27,28 @@ use crate::shard::mailbox::Shards;
 pub(crate) struct Asker {
     runtime: Handle,
     client: reqwest::Client,
-    providers: Providers,
+    providers: Arc<Providers>,
+    breakers: Arc<Mutex<Breakers>>,
     patience: Patience,
     /// What instants are counted from.
     epoch: Instant,
 }
 
 impl Asker {
-    pub(crate) fn new(runtime: Handle, settings: &Settings) -> Result<Self, String> {
+    pub(crate) fn new(runtime: Handle, settings: &Settings, providers: Providers) -> Result<Self, String> {
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_millis(settings.ai_first_token_ms))
             .user_agent(concat!("weeziq/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none()) // a redirect would carry the key elsewhere
             .build()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-        let endpoint = |url: &Option<String>, default, key: &Option<Secret>| {
-            Endpoint::new(url.as_deref(), default, key.clone())
-        };
+        let caution =
+            Caution { failures: settings.ai_breaker_failures, open_ms: settings.ai_breaker_ms as i64 };
         Ok(Self {
             runtime,
             client,
-            providers: Providers {
-                openai: endpoint(&settings.openai_base_url, Providers::OPENAI_URL, &settings.openai_api_key),
-                google: endpoint(
-                    &settings.google_ai_base_url,
-                    Providers::GOOGLE_URL,
-                    &settings.google_ai_api_key,
-                ),
-            },
+            breakers: Arc::new(Mutex::new(Breakers::new(providers.count(), caution))),
+            providers: Arc::new(providers),
             patience: Patience {
                 first_token_ms: settings.ai_first_token_ms as i64,
                 total_ms: settings.ai_total_ms as i64,
@@ -67,22 +62,20 @@ impl Asker {
         let asker = self.clone();
         let task = self.runtime.spawn(async move {
             let tell = |event| shards.to_room(room.clone(), RoomInput::Model { run, event });
-            match request.provider {
-                Provider::Demo => say_demo(&request, tell).await,
-                Provider::OpenAi | Provider::Google => asker.ask_provider(&request, tell).await,
-            }
+            asker.ask_models(&request, tell).await;
         });
         task.abort_handle()
     }
 
-    async fn ask_provider(&self, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
-        let mut attempts = Attempts::begin(self.patience, self.now());
-        loop {
-            let Err(failure) = self.attempt(request, &attempts, &tell).await else {
+    /// One model after the other, until one answers or there is no time or no model left.
+    async fn ask_models(&self, request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+        let mut attempts = Attempts::begin(self.patience, request.routes.len(), self.now());
+        while let Some(route) = request.routes.get(attempts.route()) {
+            let Err(failure) = self.attempt(route, request, &attempts, &tell).await else {
                 return;
             };
-            let (provider, model) = (request.provider.as_str(), &request.model);
-            tracing::warn!(provider, model, ?failure, "a model did not answer");
+            let (provider, model) = (route.provider.as_str(), &route.model);
+            tracing::warn!(provider, %model, ?failure, "a model did not answer");
             let jitter = getrandom::u32().unwrap_or_default();
             match attempts.again_after(&failure, self.now(), jitter) {
                 Some(ms) => sleep(Duration::from_millis(ms)).await,
@@ -94,12 +87,56 @@ impl Asker {
     /// One request. An error means that nothing of an answer has been told.
     async fn attempt(
         &self,
+        route: &Route,
         request: &ModelRequest,
         attempts: &Attempts,
         tell: impl Fn(ModelEvent),
     ) -> Result<(), ModelFailure> {
+        if route.provider == Provider::Demo {
+            say_demo(route, request, attempts, tell).await;
+            return Ok(());
+        }
+        let begun = self.now();
+        self.breakers().admit(route.endpoint, begun)?;
+        let failed = |failure: &ModelFailure| {
+            let change = self.breakers().failed(route.endpoint, failure, self.now());
+            self.note_breaker(route.endpoint, change);
+        };
+        let tell = |event| {
+            if let ModelEvent::Failed(failure) = &event {
+                failed(failure);
+            }
+            tell(event);
+        };
+        let answered = || {
+            let change = self.breakers().answered(route.endpoint, self.now().since(begun));
+            self.note_breaker(route.endpoint, change);
+        };
+        let done = self.exchange(route, request, attempts, answered, tell).await;
+        done.inspect_err(failed)
+    }
+
+    fn note_breaker(&self, endpoint: EndpointId, change: Option<Change>) {
+        let endpoint = self.providers.base_url(endpoint);
+        match change {
+            Some(Change::Opened) => tracing::warn!(endpoint, "breaker opened: its models are left alone"),
+            Some(Change::Closed) => tracing::info!(endpoint, "breaker closed: its models answer again"),
+            None => {}
+        }
+    }
+
+    /// Sends the request and reads the reply. `answered` is called at its first token.
+    async fn exchange(
+        &self,
+        route: &Route,
+        request: &ModelRequest,
+        attempts: &Attempts,
+        answered: impl Fn(),
+        tell: impl Fn(ModelEvent),
+    ) -> Result<(), ModelFailure> {
         let first_token = attempts.first_token_by(self.now());
-        let (call, mut reading) = self.providers.call(request);
+        let (call, reading) = self.providers.call(route, request);
+        let mut reading = if attempts.route() > 0 { reading.instead(route) } else { reading };
         // One timer for the whole of it: one a piece would cost as much as the piece.
         let mut deadline = pin!(sleep_until(self.instant(first_token)));
         let mut response = tokio::select! {
@@ -120,11 +157,13 @@ impl Asker {
                 Some(Err(_)) => Piece::Broken(ModelFailure::Unavailable),
                 None => Piece::Broken(ModelFailure::Timeout),
             };
-            if reading.take(piece, &tell)? == Progress::Over {
-                return Ok(());
-            }
+            let progress = reading.take(piece, &tell)?;
             if reading.has_begun() && !had_begun {
+                answered();
                 deadline.as_mut().reset(self.instant(attempts.end()));
+            }
+            if progress == Progress::Over {
+                return Ok(());
             }
         }
     }
@@ -150,6 +189,16 @@ impl Asker {
         Err(status::failure(response.status().as_u16(), retry_after.as_deref(), &body))
     }
 
+    /// What has come of each endpoint, by its address.
+    pub(crate) fn figures(&self) -> Vec<(String, Figures)> {
+        let figures: Vec<Figures> = self.breakers().figures().copied().collect();
+        self.providers.base_urls().map(String::from).zip(figures).collect()
+    }
+
+    fn breakers(&self) -> MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> UnixMs {
         UnixMs(self.epoch.elapsed().as_millis() as i64)
     }
@@ -160,7 +209,10 @@ impl Asker {
     }
 }
 
-async fn say_demo(request: &ModelRequest, tell: impl Fn(ModelEvent)) {
+async fn say_demo(route: &Route, request: &ModelRequest, attempts: &Attempts, tell: impl Fn(ModelEvent)) {
+    if attempts.route() > 0 {
+        tell(ModelEvent::Answering(route.clone()));
+    }
     for piece in demo::pieces(&demo::answer(request)) {
         tell(ModelEvent::Delta(piece.into()));
         sleep(Duration::from_millis(DEMO_WORD_MS)).await;

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ID_RULE, RoomId};
 use weeziq_core::protocol::command::body::{self, Question};
 use weeziq_core::protocol::command::{Command, RoomCommand};
@@ -20,16 +21,18 @@ use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
 use weeziq_core::protocol::use_chat;
 
 use super::errors::Refused;
+use super::identity::Known;
 use super::{App, Peer, accepted, socket_id, text, text_of};
 use crate::shard::wall_clock;
 
 pub(super) async fn chat(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Known(caller): Known,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Refused> {
-    let (mut events, _) = question(&app, peer, &headers, text(body).await?, false).await?;
+    let (mut events, _) = question(&app, (peer, &caller), &headers, text(body).await?, false).await?;
     let event = events.recv().await.ok_or_else(ClientError::unavailable)?;
     Ok(Json(http::body(event)?))
 }
@@ -38,11 +41,12 @@ pub(super) async fn chat(
 pub(super) async fn stream(
     State(app): State<App>,
     Extension(peer): Extension<Peer>,
+    Known(caller): Known,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refused> {
     let asked = text_of(body, use_chat::BODY_BYTES_MAX).await?;
-    let (mut events, is_use_chat) = question(&app, peer, &headers, asked, true).await?;
+    let (mut events, is_use_chat) = question(&app, (peer, &caller), &headers, asked, true).await?;
     let first = events.recv().await.ok_or_else(ClientError::unavailable)?;
     if !matches!(first, Event::AiStreamChunk { .. } | Event::AiStreamComplete(_)) {
         return Err(http::error_of(first).into());
@@ -54,12 +58,14 @@ pub(super) async fn stream(
 /// For a `useChat` that comes back: the answer that is being written, from its beginning.
 pub(super) async fn resume(
     State(app): State<App>,
+    Known(caller): Known,
     Path(conversation): Path<String>,
 ) -> Result<Response, Refused> {
     let conversation =
         RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
     let shard = app.shards.of(conversation.as_str());
-    let mut events = app.ask(shard, Command::Room(conversation, RoomCommand::ResumeAnswer { after: None }));
+    let command = Command::Room(conversation, RoomCommand::ResumeAnswer { after: None });
+    let mut events = app.ask_as(&caller, shard, command)?;
     match events.recv().await {
         Some(first @ Event::AiStreamChunk { .. }) => Ok(streamed(first, events, StreamAs::UiMessages)),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -69,20 +75,19 @@ pub(super) async fn resume(
 /// The events of its answer, and whether `useChat` asks.
 async fn question(
     app: &App,
-    peer: Peer,
+    (peer, caller): (Peer, &Identity),
     headers: &HeaderMap,
     asked: String,
     streamed: bool,
 ) -> Result<(mpsc::Receiver<Event>, bool), Refused> {
     let Question { conversation, ask, is_use_chat } = body::ask(&asked, streamed)?;
-    let address = app.address(peer, headers);
-    app.environment
-        .addresses
-        .admit(address, wall_clock())
-        .map_err(|ms| ClientError::rate_limited("AI requests from this address", ms))?;
+    let mut command = Command::Ask(conversation, ask);
+    caller.authorise(&mut command, |_| false)?;
+    let Command::Ask(conversation, ask) = command else { return Err(ClientError::internal().into()) };
+    app.environment.admit_question(caller, Some(app.address(peer, headers)), wall_clock())?;
     let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
     let shard = app.shards.of(conversation.as_str());
-    Ok((app.ask(shard, Command::Ask(Some(conversation), ask)), is_use_chat))
+    Ok((app.ask_as(caller, shard, Command::Ask(Some(conversation), ask))?, is_use_chat))
 }
 
 fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Response {

@@ -9,9 +9,11 @@ use axum::response::{IntoResponse, Response};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::session::Session;
+use weeziq_core::visitors::whence::Whence;
 
 use super::errors::Refused;
 use super::{App, Peer, socket_id};
@@ -76,8 +78,11 @@ pub(super) fn accept(app: App, mut request: Request, speaks: Speaks) -> Response
 pub(crate) struct Arrival {
     pub(crate) address: std::net::IpAddr,
     pub(crate) user_agent: Option<Arc<str>>,
+    pub(crate) whence: Whence,
     /// The room of what names none.
     pub(crate) room: Option<RoomId>,
+    /// Who it has proved to be.
+    pub(crate) identity: Identity,
     speaks: Speaks,
 }
 
@@ -95,7 +100,9 @@ impl Arrival {
         Ok(Self {
             address: app.address(peer, headers),
             user_agent: user_agent.map(Arc::from),
+            whence: app.whence(peer, headers),
             room: room_of(uri)?,
+            identity: app.identify(headers, uri)?,
             speaks,
         })
     }
@@ -131,7 +138,9 @@ impl Arrival {
         let newcomer = Newcomer {
             stream: mio::net::TcpStream::from_std(stream),
             address: self.address,
-            session: Session::new(socket_id(), self.room),
+            session: Session::new(socket_id(), self.room)
+                .known_as(self.identity, app.environment.key.clone())
+                .come_from(self.whence),
             user_agent: self.user_agent,
             first: None,
             unread,
@@ -148,7 +157,9 @@ impl Arrival {
         let opening = Opening {
             address: self.address,
             user_agent: self.user_agent,
-            session: Session::new(socket_id(), self.room),
+            session: Session::new(socket_id(), self.room)
+                .known_as(self.identity, app.environment.key.clone())
+                .come_from(self.whence),
             secret,
             answer,
         };

@@ -15,10 +15,12 @@ use weeziq_core::time::UnixMs;
 
 use super::conn::{Conn, Link, Socket};
 use super::mailbox::{Message, Newcomer};
+use super::measure::transport;
 use super::stream::Stream;
 use super::{LISTENER, Shard};
 use crate::http::doorway::Handshake;
 use crate::http::{Peer, socket_id};
+use crate::metrics::count;
 
 /// A connection that has not said what it wants, or that wants something else than a WebSocket.
 pub(crate) struct Arrived {
@@ -151,7 +153,10 @@ impl Shard {
             return self.drop_conn(slot);
         }
         let shard = arrival.room.as_ref().map_or(self.index, |room| self.shards.of(room.as_str()));
-        conn.session = Session::new(conn.session.socket, arrival.room.clone());
+        let key = self.environment.key.clone();
+        conn.session = Session::new(conn.session.socket, arrival.room.clone())
+            .known_as(arrival.identity.clone(), key)
+            .come_from(arrival.whence.clone());
         conn.address = Some(arrival.address);
         conn.engine = arrival.engine();
         conn.user_agent = arrival.user_agent;
@@ -161,6 +166,7 @@ impl Shard {
         tracing::debug!(socket = conn.session.socket.as_str(), shard, "connected");
         // Whoever speaks Socket.IO observes from its CONNECT on.
         let observes = conn.session.observes() && conn.engine.is_none();
+        count(|counters| counters.connected.one(transport(conn.engine.as_deref())));
         let arrived = std::mem::replace(&mut conn.link, Link::Gone);
         if let Link::Arrived(arrived) = arrived {
             conn.link = Link::Socket(Socket::new(Stream::Tcp(arrived.stream), false, self.now));
@@ -168,6 +174,7 @@ impl Shard {
         if observes {
             self.observers.insert(slot);
         }
+        self.watch_expiry(slot);
         self.greet(slot);
         // What was seen behind the head has passed as an edge.
         if seen > len {

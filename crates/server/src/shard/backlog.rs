@@ -9,6 +9,7 @@ use weeziq_core::limits::{QUEUE_BYTES_MAX, QUEUE_FRAMES_MAX};
 use weeziq_core::time::UnixMs;
 
 use super::conn::Weight;
+use crate::metrics;
 use crate::websocket::frame::{boundary_after, count};
 
 /// Of a peer whose socket takes no more.
@@ -81,7 +82,9 @@ impl Backlog {
                 self.keep(bytes, true);
             }
             // Half of the room is kept for what must not be dropped.
-            Weight::Volatile if !fits(2) => {}
+            Weight::Volatile if !fits(2) => {
+                metrics::count(|counters| counters.dropped.add("slow-reader", frames as u64));
+            }
             Weight::Durable if !fits(1) => return false,
             Weight::Volatile | Weight::Durable => self.keep(bytes, false),
         }

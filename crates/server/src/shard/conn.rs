@@ -21,6 +21,7 @@ use super::backlog::Backlog;
 use super::dialect::Dialect;
 use super::engine::Engine;
 use super::stream::Stream;
+use crate::metrics::count;
 use crate::socketio;
 use crate::websocket::frame::{CloseCode, Fragments, write_close, write_ping, write_pong};
 
@@ -65,6 +66,8 @@ pub(super) struct Socket {
     awaits_reply: bool,
     /// Something was left unread.
     is_paused: bool,
+    /// It has said where it stands, and is to hear whether it goes on from there.
+    pub(super) is_resuming: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,6 +127,7 @@ impl Socket {
             backlog: None,
             awaits_reply: false,
             is_paused: false,
+            is_resuming: false,
         }
     }
 
@@ -262,6 +266,7 @@ impl Socket {
         if self.state != State::Open {
             return;
         }
+        count(|counters| counters.closed.one(code.as_str()));
         match &mut self.backlog {
             None => write_close(code, reason, &mut self.fresh),
             Some(backlog) => {
@@ -318,11 +323,16 @@ impl Socket {
         self.heard_at = now;
     }
 
+    pub(super) fn is_behind(&self) -> bool {
+        self.backlog.is_some()
+    }
+
     pub(super) fn has_queue(&self) -> bool {
         self.backlog.is_some() || !self.fresh.is_empty()
     }
 
-    fn unread_bytes(&self) -> usize {
+    /// What it has not taken, as the system's own buffers are full.
+    pub(super) fn unread_bytes(&self) -> usize {
         self.fresh.len() + self.backlog.as_ref().map_or(0, |backlog| backlog.unread_bytes())
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use weeziq_core::Output;
 use weeziq_core::ai::model::ModelRequest;
-use weeziq_core::ids::{ConnId, RoomId, RunId};
+use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::Member;
+use weeziq_core::visitors::VisitorsInput;
 
 use super::audience::Frames;
 use super::conn::{Conn, Link, Weight};
@@ -15,6 +16,7 @@ use super::flush::FRAME_BUFFER_BYTES_MAX;
 use super::mailbox::{Kept, Message};
 use super::rooms::{Held, Source};
 use super::{Shard, split};
+use crate::metrics::count;
 use crate::socketio::{self, Place};
 use crate::websocket::frame::{CloseCode, write_text};
 
@@ -23,19 +25,26 @@ impl Shard {
         let (source, output) = match held {
             Held::Said { source, output } => (source, output),
             Held::Taken(Kept { shard, row }) => return self.shards.send(shard, Message::Taken { row }),
+            Held::Done(done) => return done(),
+            Held::Listed(listing, kept) => {
+                let domain = listing.domain.clone();
+                return self.tell_visitors_kept(domain, VisitorsInput::Listed(listing), Some(kept));
+            }
         };
         match output {
             Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
-            Output::TellObservers { domain: _, event } => self.tell_observers(&event),
+            Output::TellObservers { domain, event } => self.tell_observers(domain.as_ref(), &event),
             Output::CancelModel { run } => {
                 if let Some((_, task)) = self.runs.remove(&run) {
                     task.abort();
                 }
             }
+            Output::Spend(spent) => self.app.briefings.settle(spent),
             Output::Relay { room, input, kept } => {
                 let kept = kept.map(|row| Kept { shard: self.index, row });
                 self.tell_room_kept(room, *input, kept);
             }
+            Output::Said { domain, message } => self.answer_said(domain, &message),
             output => {
                 if let Source::Room(slot) = source {
                     self.carry_out_in_room(slot, output);
@@ -57,9 +66,13 @@ impl Shard {
                     self.ask_model(room, run, request);
                 }
             }
-            Output::Reply { .. }
+            // Those of rooms do not come this way.
+            Output::List(_)
+            | Output::Reply { .. }
             | Output::TellObservers { .. }
             | Output::CancelModel { .. }
+            | Output::Spend(_)
+            | Output::Said { .. }
             | Output::Relay { .. } => {}
         }
     }
@@ -68,6 +81,7 @@ impl Shard {
         if self.stopping.is_some() {
             return self.interrupt(room, run);
         }
+        count(|counters| counters.asked.one(request.provider().as_str()));
         let task = self.environment.asker.ask(self.shards.clone(), room.clone(), run, request);
         self.runs.insert(run, (room, task));
     }
@@ -80,6 +94,7 @@ impl Shard {
             return self.shards.send(shard, Message::Reply { to, reply_to, event });
         }
         let Some(slot) = self.local(to) else { return };
+        count(|counters| counters.replies += 1);
         if let Some(Link::Request(events)) = self.conns.get(slot).map(|conn| &conn.link) {
             // A reader that is a whole queue behind has lost its answer; it ends, and the conversation keeps it.
             let is_lost = events.try_send(event.clone()).is_err();
@@ -113,6 +128,12 @@ impl Shard {
             && let Some(socket) = self.socket(slot)
         {
             socket.has_reply();
+            if std::mem::take(&mut socket.is_resuming)
+                && let Event::JoinedRoom { resumed, .. } = event
+            {
+                let how = if resumed { "resumed" } else { "history" };
+                count(|counters| counters.resumed.one(how));
+            }
         }
     }
 
@@ -182,6 +203,9 @@ impl Shard {
             if audience.seats.is_empty() {
                 continue;
             }
+            let told = audience.seats.len()
+                - usize::from(except.is_some_and(|(conn, _)| Dialect::of(conn) == dialect));
+            count(|counters| counters.deliveries += told as u64);
             if !audience.is_dirty {
                 audience.is_dirty = true;
                 audience.frames = self.frame_buffers.pop().unwrap_or_default();
@@ -272,18 +296,22 @@ impl Shard {
         }
     }
 
-    fn tell_observers(&mut self, event: &Event) {
+    fn tell_observers(&mut self, domain: Option<&DomainId>, event: &Event) {
         let mut frame = Vec::new();
         encode(event, None, &mut frame, &mut self.frame_buffers);
         let frame: Arc<[u8]> = frame.into();
         for shard in (0..self.shards.count()).filter(|shard| *shard != self.index) {
-            self.shards.send(shard, Message::Observed { frame: frame.clone() });
+            let (domain, frame) = (domain.cloned(), frame.clone());
+            self.shards.send(shard, Message::Observed { domain, frame });
         }
-        self.show_observers(&frame);
+        self.show_observers(domain, &frame);
     }
 
-    pub(super) fn show_observers(&mut self, frame: &[u8]) {
-        let observers: Vec<usize> = self.observers.iter().copied().collect();
+    pub(super) fn show_observers(&mut self, domain: Option<&DomainId>, frame: &[u8]) {
+        let may_see = |slot: &usize| {
+            self.conns.get(*slot).is_some_and(|conn| conn.session.identity().may_observe(domain))
+        };
+        let observers: Vec<usize> = self.observers.iter().copied().filter(may_see).collect();
         let mut translated = Vec::new();
         for slot in observers {
             match self.conns.get(slot).map(Conn::dialect) {

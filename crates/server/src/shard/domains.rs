@@ -9,8 +9,8 @@ use weeziq_core::protocol::command::VisitorsCommand;
 use weeziq_core::store::{SqlError, visitors};
 use weeziq_core::visitors::{Via, Visitors, VisitorsInput};
 
-use super::mailbox::Message;
-use super::rooms::{Held, IDLE_MS, Parting, Source, Timer};
+use super::mailbox::{Kept, Message};
+use super::rooms::{Held, IDLE_MS, OUTBOX_RETRY_MS, Parting, Source, Timer};
 use super::{Shard, context_of};
 
 pub(super) struct DomainSlot {
@@ -25,9 +25,17 @@ pub(super) struct DomainSlot {
 
 impl Shard {
     pub(super) fn tell_visitors(&mut self, id: DomainId, input: VisitorsInput) {
+        self.tell_visitors_kept(id, input, None);
+    }
+
+    /// An input that its sender keeps until it is stored here.
+    pub(super) fn tell_visitors_kept(&mut self, id: DomainId, input: VisitorsInput, kept: Option<Kept>) {
         let shard = self.shards.of(id.as_str());
         if shard != self.index {
-            return self.shards.send(shard, Message::Visitors { domain: id, input });
+            if kept.is_some() {
+                self.look_into_outbox_at(self.now.plus(OUTBOX_RETRY_MS));
+            }
+            return self.shards.send(shard, Message::Visitors { domain: id, input, kept });
         }
         let slot = self.domain_slot(id.clone());
         match &input {
@@ -42,12 +50,21 @@ impl Shard {
                 let parting = Parting::Domain(id, *conn, visitor.clone());
                 self.pending.farewells.push(parting);
             }
-            VisitorsInput::Alarm => {}
+            VisitorsInput::Listed(_) | VisitorsInput::Unlisted { .. } | VisitorsInput::Alarm => {}
         }
-        if let Err(error) = self.handle_visitors(slot, input) {
+        if let Err(error) = self.handle_visitors(slot, input).and_then(|()| self.has_taken(kept)) {
             self.fail(&error);
         }
         self.isolate();
+    }
+
+    /// What rooms of this shard have told of themselves, in the transaction of what they tell of.
+    pub(super) fn list_rooms(&mut self) -> Result<(), SqlError> {
+        while let Some(listing) = self.listings.pop_front() {
+            let slot = self.domain_slot(listing.domain.clone());
+            self.handle_visitors(slot, VisitorsInput::Listed(listing))?;
+        }
+        Ok(())
     }
 
     fn handle_visitors(&mut self, slot: usize, input: VisitorsInput) -> Result<(), SqlError> {
@@ -87,6 +104,12 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Whether this connection says that it is this visitor.
+    pub(super) fn claims(&self, domain: &DomainId, conn: ConnId, visitor: &VisitorId) -> bool {
+        let slot = self.domain_slots.get(domain).and_then(|slot| self.domains.get(*slot));
+        slot.and_then(|slot| slot.claims.get(&conn)).is_some_and(|claimed| claimed.contains(visitor))
     }
 
     fn domain_slot(&mut self, id: DomainId) -> usize {
@@ -146,7 +169,10 @@ impl DomainSlot {
                 self.drop_claim(from.conn, visitor);
             }
             VisitorsInput::Disconnected { conn, visitor } => self.drop_claim(*conn, visitor),
-            VisitorsInput::Command { .. } | VisitorsInput::Alarm => {}
+            VisitorsInput::Command { .. }
+            | VisitorsInput::Listed(_)
+            | VisitorsInput::Unlisted { .. }
+            | VisitorsInput::Alarm => {}
         }
     }
 

@@ -226,7 +226,7 @@ impl Shard {
     }
 
     /// The client leaves the namespace, and may connect to it again over the same session, as somebody new.
-    fn disconnect(&mut self, slot: usize) {
+    pub(super) fn disconnect(&mut self, slot: usize) {
         self.part_engine(slot, true);
         self.part(slot, Farewell::Clean);
         let socket = socket_id();

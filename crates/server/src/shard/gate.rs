@@ -8,11 +8,13 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
 
 use weeziq_core::store::SqlError;
 
 use super::mailbox::{Mailbox, Message};
 use super::rooms::Held;
+use crate::metrics;
 use crate::settings::Durability;
 use crate::store::{Store, log_path};
 
@@ -22,6 +24,7 @@ pub(super) struct Gate {
     pub(super) open: Vec<Held>,
     /// Committed, waiting for the disk.
     syncing: Option<Vec<Held>>,
+    syncing_since: Instant,
     sync: Sender<()>,
 }
 
@@ -44,7 +47,7 @@ impl Gate {
             .name("sync".into())
             .spawn(move || tend(&receiver, &log, &shard))
             .map_err(|error| SqlError(error.to_string()))?;
-        Ok(Self { durability, open: Vec::new(), syncing: None, sync: sender })
+        Ok(Self { durability, open: Vec::new(), syncing: None, syncing_since: Instant::now(), sync: sender })
     }
 
     /// Whether a sync is under way, so that order makes everything wait.
@@ -57,13 +60,19 @@ impl Gate {
         if self.is_syncing() {
             return Ok(Passed::Waiting);
         }
-        let must_sync = store.wrote() && self.durability == Durability::Full;
+        let wrote = store.wrote();
+        let must_sync = wrote && self.durability == Durability::Full;
+        let began = wrote.then(Instant::now);
         store.commit()?;
+        if let Some(began) = began {
+            metrics::count(|counters| counters.commits.observe(began.elapsed()));
+        }
         let outputs = std::mem::take(&mut self.open);
         if !must_sync {
             return Ok(Passed::Released(outputs));
         }
         self.syncing = Some(outputs);
+        self.syncing_since = Instant::now();
         self.sync.send(()).map_err(|_| SqlError("the sync thread is gone".into()))?;
         Ok(Passed::Committed)
     }
@@ -75,6 +84,7 @@ impl Gate {
 
     /// The disk has it.
     pub(super) fn synced(&mut self) -> Vec<Held> {
+        metrics::count(|counters| counters.syncs.observe(self.syncing_since.elapsed()));
         self.syncing.take().unwrap_or_default()
     }
 }

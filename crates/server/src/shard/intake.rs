@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use mio::Interest;
 use tokio::sync::mpsc;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, RoomId, SocketId};
-use weeziq_core::protocol::command::{Ask, Command, Refusal, Request, RoomCommand, VisitorsCommand};
-use weeziq_core::protocol::error::ClientError;
+use weeziq_core::protocol::command::{Ask, Command, Join, Refusal, Request, RoomCommand, VisitorsCommand};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::session::{Received, Session};
@@ -18,9 +18,12 @@ use weeziq_core::{Caller, Output};
 use super::conn::{Conn, Heard, Link, Socket, State};
 use super::engine::Said;
 use super::mailbox::{Gathering, Message, Newcomer};
+use super::measure::transport;
 use super::rooms::{Held, Source};
 use super::stream::Stream;
 use super::{ASKED_BYTES_MAX, LARGE_PER_TURN, Shard};
+use crate::domains::Question;
+use crate::metrics::count;
 use crate::websocket::frame::{CloseCode, Frame};
 
 /// What became of the bytes at the head of a stream.
@@ -52,6 +55,10 @@ impl Shard {
             tracing::warn!(%error, "a socket cannot be watched");
             return;
         }
+        // One that brings its first wish was counted where it came from.
+        if first.is_none() {
+            count(|counters| counters.connected.one(transport(engine.as_deref())));
+        }
         tracing::debug!(socket = session.socket.as_str(), shard = self.index, "connected");
         if session.observes() && engine.as_ref().is_none_or(|engine| engine.is_connected()) {
             self.observers.insert(slot);
@@ -67,6 +74,7 @@ impl Shard {
             engine,
         });
         self.next_generation = self.next_generation.wrapping_add(1);
+        self.watch_expiry(slot);
         self.greet(slot);
         if let Some(request) = first {
             self.dispatch(slot, request);
@@ -78,13 +86,18 @@ impl Shard {
         self.read(slot);
     }
 
-    pub(super) fn take_request(&mut self, command: Command, socket: SocketId, events: mpsc::Sender<Event>) {
+    pub(super) fn take_request(
+        &mut self,
+        command: Command,
+        (identity, socket): (Identity, SocketId),
+        events: mpsc::Sender<Event>,
+    ) {
         if self.stopping.is_some() {
             return;
         }
         let slot = self.conns.insert(Conn {
             generation: self.next_generation & 0x00FF_FFFF,
-            session: Session::new(socket, None),
+            session: Session::new(socket, None).known_as(identity, None),
             address: None,
             user_agent: None,
             link: Link::Request(events),
@@ -236,14 +249,25 @@ impl Shard {
     /// False if the connection is not to be read on here.
     pub(super) fn take_received(&mut self, slot: usize, received: Received, unread: &[u8]) -> bool {
         match received {
-            Received::Request(request) => match self.elsewhere(slot, &request) {
-                Some(shard) => {
+            Received::Request(request) => {
+                let request = match self.checked(slot, request) {
+                    Ok(request) => request,
+                    Err(refusal) => {
+                        self.refuse(slot, refusal);
+                        return true;
+                    }
+                };
+                if let Some(shard) = self.elsewhere(slot, &request) {
                     self.hand_over(slot, shard, request, unread);
                     return false;
                 }
-                None => self.dispatch(slot, request),
-            },
+                self.dispatch(slot, request);
+            }
             Received::Refused(refusal) => self.refuse(slot, refusal),
+            Received::Expired(refusal) => {
+                self.expire(slot, &refusal);
+                return false;
+            }
             Received::Abusive => {
                 self.close_and_part(slot, CloseCode::POLICY, "too many events for too long");
                 return false;
@@ -330,13 +354,20 @@ impl Shard {
 
     fn dispatch_now(&mut self, slot: usize, request: Request) {
         self.large_in_turn += usize::from(has_large_reply(&request.command));
+        count(|counters| counters.events.one(request.command.kind()));
+        if let Command::Room(_, RoomCommand::Join(Join { resume: Some(_), .. })) = &request.command
+            && let Some(socket) = self.socket(slot)
+        {
+            socket.is_resuming = true;
+        }
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };
         if !conn.session.observes() {
             self.observers.remove(&slot);
         }
-        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: request.reply_to };
+        let identity = conn.session.identity().clone();
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: request.reply_to, identity };
         match request.command {
             Command::Ping => self.answer(caller, Event::Pong),
             Command::Room(room, command) => {
@@ -344,6 +375,10 @@ impl Shard {
                     self.note_membership(slot, &room, &command);
                 }
                 self.tell_room(room, RoomInput::Command { from: caller, command });
+            }
+            Command::Search(query) => self.search(caller, &query),
+            Command::Desk(room, command) => {
+                self.tell_room(room, RoomInput::Desk { from: caller, command });
             }
             Command::Visitors(domain, command) => {
                 let via = match &conn.link {
@@ -360,16 +395,31 @@ impl Shard {
     /// Requests over HTTP have met the limit of their address at the door.
     fn take_question(&mut self, slot: usize, caller: Caller, conversation: Option<RoomId>, ask: Ask) {
         let address = self.conns.get(slot).and_then(|conn| conn.address);
-        let admitted = address.map_or(Ok(()), |address| self.environment.addresses.admit(address, self.now));
-        if let Err(retry_after_ms) = admitted {
-            let error = ClientError::rate_limited("AI requests from this address", retry_after_ms);
+        // What came over HTTP has met the limits at its route.
+        let admitted = match address {
+            Some(_) => self.environment.admit_question(&caller.identity, address, self.now),
+            None => Ok(()),
+        };
+        if let Err(error) = admitted {
             let event = Event::error(&error, self.now);
             return self.answer(caller, event);
         }
         let conversation =
             conversation.unwrap_or_else(|| RoomId::of_visitor("connection", caller.socket.as_str()));
+        self.ask(conversation, caller, ask);
+    }
+
+    fn ask(&mut self, conversation: RoomId, from: Caller, ask: Ask) {
         let settings = self.environment.domains.of(ask.domain.as_ref());
-        self.tell_room(conversation, RoomInput::Ask { from: caller, ask, settings });
+        if !ask.is_unasked() || settings.ai.auto_reply {
+            self.locate(Box::new(Question { conversation, from, ask, page: None }));
+        }
+    }
+
+    /// A customer has said something where the AI may answer by itself.
+    pub(super) fn answer_said(&mut self, domain: DomainId, message: &weeziq_core::rooms::message::Message) {
+        let from = Caller::unasked(message);
+        self.ask(message.room_id.clone(), from, Ask::unasked(domain, message));
     }
 
     fn gather(&mut self, caller: Caller) {
@@ -414,12 +464,14 @@ impl Shard {
         self.gate.open.push(Held::Said { source: Source::Host, output });
     }
 
-    fn refuse(&mut self, slot: usize, refusal: Refusal) {
+    pub(super) fn refuse(&mut self, slot: usize, refusal: Refusal) {
         let Some((id, conn)) = self.id_of(slot).zip(self.conns.get(slot)) else {
             return;
         };
         tracing::debug!(socket = conn.session.socket.as_str(), code = ?refusal.error.code, "refused");
-        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to };
+        let identity = conn.session.identity().clone();
+        count(|counters| counters.refused.one(refusal.error.code.as_str()));
+        let caller = Caller { conn: id, socket: conn.session.socket, reply_to: refusal.reply_to, identity };
         if let Some(socket) = self.socket(slot) {
             // With an answer on its way here, the connection stays here.
             socket.settled = true;
@@ -437,7 +489,7 @@ impl Shard {
         self.close_and_part(slot, code, reason);
     }
 
-    fn close_and_part(&mut self, slot: usize, code: CloseCode, reason: &str) {
+    pub(super) fn close_and_part(&mut self, slot: usize, code: CloseCode, reason: &str) {
         self.close_socket(slot, code, reason);
         self.part(slot, Farewell::Died);
     }
@@ -478,7 +530,7 @@ fn has_large_reply(command: &Command) -> bool {
     matches!(
         command,
         Command::Room(_, RoomCommand::Join(_) | RoomCommand::FetchHistory(_))
-            | Command::Visitors(_, VisitorsCommand::Stats)
+            | Command::Visitors(_, VisitorsCommand::Stats | VisitorsCommand::Rooms(_))
             | Command::AllDomainStats
     )
 }

@@ -9,20 +9,24 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use weeziq_core::Caller;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, SocketId};
 use weeziq_core::protocol::command::{Command, Request};
 use weeziq_core::protocol::event::{DomainSummary, Event};
 use weeziq_core::rooms::RoomInput;
 use weeziq_core::session::Session;
+use weeziq_core::store::{Sql, SqlError};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::VisitorsInput;
-use weeziq_core::{Caller, store::SqlError};
 
 use super::arrivals::Arrived;
 use super::engine::Engine;
+use super::measure::Measurement;
 use super::polling::PollingRequest;
 use super::recovery::{Keep, Recovery};
+use crate::domains::Question;
 
 /// Whatever can be said to a shard.
 pub(crate) enum Message {
@@ -36,6 +40,8 @@ pub(crate) enum Message {
     /// One question over HTTP; its events go to `events` until the answer is whole.
     Request {
         command: Command,
+        /// Who asks.
+        identity: Identity,
         socket: SocketId,
         events: mpsc::Sender<Event>,
     },
@@ -48,9 +54,12 @@ pub(crate) enum Message {
     Taken {
         row: i64,
     },
+    /// A question of a visitor whom you count.
+    Locate(Box<Question>),
     Visitors {
         domain: DomainId,
         input: VisitorsInput,
+        kept: Option<Kept>,
     },
     /// For a connection of yours, from a room elsewhere.
     Reply {
@@ -65,15 +74,25 @@ pub(crate) enum Message {
         /// Where in `frames` those lie that may be dropped for slow readers.
         volatile: Box<[Range<usize>]>,
     },
-    /// A frame for every connection of yours that watches visitors.
+    /// A frame for every connection of yours that watches visitors, and may see those of that domain.
     Observed {
+        domain: Option<DomainId>,
         frame: Arc<[u8]>,
     },
     Summarise(Arc<Gathering>),
+    /// Something with rows that no state machine remembers.
+    Rows(Rows),
     /// What was committed before the request for it is on disk now.
     Synced(Result<(), SqlError>),
+    /// May what is said to you be stored?
+    Ready(oneshot::Sender<bool>),
+    Measure(Measurement),
     Stop,
 }
+
+/// Works on the rows of a shard. What it returns is called once that is stored, and dropped if it is not.
+pub(crate) type Rows =
+    Box<dyn FnOnce(&mut dyn Sql, UnixMs) -> Result<Box<dyn FnOnce() + Send>, SqlError> + Send>;
 
 /// The row of a shard's outbox that an input comes from.
 #[derive(Clone, Copy)]
@@ -114,7 +133,12 @@ impl Gathering {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1.extend(part);
         state.0 -= 1;
-        (state.0 == 0).then(|| Event::AllDomainStats { stats: std::mem::take(&mut state.1), timestamp: now })
+        if state.0 > 0 {
+            return None;
+        }
+        let mut stats = std::mem::take(&mut state.1);
+        self.caller.identity.retain_observed(&mut stats);
+        Some(Event::AllDomainStats { stats, timestamp: now })
     }
 }
 

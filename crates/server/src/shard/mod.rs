@@ -18,9 +18,13 @@ mod flush;
 mod gate;
 mod intake;
 pub(crate) mod mailbox;
+pub(crate) mod measure;
 pub(crate) mod polling;
+mod questions;
 pub(crate) mod recovery;
+mod rights;
 mod rooms;
+mod search;
 mod stopping;
 mod stream;
 
@@ -36,21 +40,26 @@ use mio::{Events, Poll, Token};
 use slab::Slab;
 use tokio::task::AbortHandle;
 use weeziq_core::access::rate::Quota;
-use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
+use weeziq_core::access::token::Key;
+use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, UserId};
+use weeziq_core::inbox::Listing;
 use weeziq_core::limits::RECOVERY_MS;
 use weeziq_core::protocol::command::Request;
-use weeziq_core::rooms::{Farewell, RoomInput};
-use weeziq_core::store::conversations::interrupt_unfinished;
+use weeziq_core::rooms::{Farewell, RoomInput, rooms_unanswered};
+use weeziq_core::store::conversations::rooms_with_unfinished;
+use weeziq_core::store::files as file_rows;
 use weeziq_core::store::recovery as recovery_rows;
 use weeziq_core::store::{Part, SqlError};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Context, Policy};
 
 use crate::ai::Asker;
-use crate::ai::limiter::AddressLimiter;
+use crate::ai::limiter::{AddressLimiter, Limiter};
 use crate::check;
 use crate::domains::Domains;
 use crate::http::App;
+use crate::metrics::count;
+use crate::proven::Proven;
 use crate::settings::Durability;
 use crate::store::{Store, log_path, unusable};
 use arrivals::{Entrance, Silent};
@@ -64,6 +73,7 @@ use gate::{Gate, Passed};
 use mailbox::{Inbox, Kept, Mailbox, Message, Shards};
 use recovery::Asked;
 use rooms::{Pending, RoomSlot, Timer};
+use search::SEARCH_TICK;
 
 /// What all shards share.
 pub(crate) struct Environment {
@@ -71,8 +81,13 @@ pub(crate) struct Environment {
     pub(crate) events: Quota,
     pub(crate) durability: Durability,
     pub(crate) asker: Asker,
-    pub(crate) domains: Domains,
+    pub(crate) domains: Arc<Domains>,
     pub(crate) addresses: Arc<AddressLimiter>,
+    /// AI requests of subjects of tokens.
+    pub(crate) subjects: Limiter<UserId>,
+    /// What tokens are held against; None is open mode.
+    pub(crate) key: Option<Arc<Key>>,
+    pub(crate) proven: Proven,
 }
 
 pub(crate) struct Shard {
@@ -125,6 +140,8 @@ pub(crate) struct Shard {
     runs: HashMap<RunId, (RoomId, AbortHandle)>,
     /// What rooms of this shard have to hear in the same transaction.
     relays: VecDeque<(RoomId, RoomInput, Option<Kept>)>,
+    /// What domains of this shard have to hear of their rooms in it.
+    listings: VecDeque<Box<Listing>>,
     /// What the open transaction holds, should it fail.
     pending: Pending,
     /// When to look for what other rooms have not taken yet.
@@ -178,8 +195,9 @@ impl Foundation {
         let (mailbox, inbox) = Mailbox::new(waker);
         let mut store = Store::open(&database).map_err(|error| unusable(&database, &error))?;
         weeziq_core::store::open(&mut store, &[Part::Rooms, Part::Visitors])
-            .and_then(|()| interrupt_unfinished(&mut store, wall_clock()))
             .and_then(|()| recovery_rows::open(&mut store))
+            .and_then(|()| weeziq_core::store::search::open(&mut store))
+            .and_then(|()| file_rows::open(&mut store))
             .and_then(|()| recovery_rows::part_all(&mut store, wall_clock().plus(RECOVERY_MS)))
             .and_then(|()| store.commit())
             .map_err(|error| unusable(&database, &error))?;
@@ -235,6 +253,7 @@ impl Shard {
             idle: VecDeque::new(),
             runs: HashMap::new(),
             relays: VecDeque::new(),
+            listings: VecDeque::new(),
             pending: Pending::default(),
             outbox_at: Some(now),
             dirty_rooms: Vec::new(),
@@ -250,7 +269,22 @@ impl Shard {
             complain_at: now,
         };
         shard.wake_present_domains()?;
+        shard.wake_answers()?;
         Ok(shard)
+    }
+
+    /// Answers that the last process was writing end now, and not when somebody comes back to them; and what it did not come
+    /// to ask is asked.
+    fn wake_answers(&mut self) -> Result<(), SqlError> {
+        for room in rooms_with_unfinished(&mut self.store)? {
+            self.tell_room(room, RoomInput::Alarm);
+        }
+        for (room, domain) in rooms_unanswered(&mut self.store, self.now)? {
+            if self.environment.domains.of(Some(&domain)).ai.auto_reply {
+                self.tell_room(room, RoomInput::Alarm);
+            }
+        }
+        Ok(())
     }
 
     /// Runs until told to stop and everyone has been let go.
@@ -264,8 +298,13 @@ impl Shard {
                 tracing::error!(%error, "epoll failed; the shard stops");
                 return;
             }
+            let began = Instant::now();
             self.now = self.now.max(self.clock.now());
             self.turn(&events, &mut messages);
+            count(|counters| {
+                counters.turns += 1;
+                counters.busy += began.elapsed();
+            });
         }
     }
 
@@ -335,18 +374,24 @@ impl Shard {
             Message::Polling(request) => self.take_polling(request),
             Message::Keep(keep) => self.take_keep(*keep),
             Message::Recovery(recovery) => self.take_recovery(*recovery),
-            Message::Request { command, socket, events } => self.take_request(command, socket, events),
+            Message::Request { command, identity, socket, events } => {
+                self.take_request(command, (identity, socket), events);
+            }
             Message::Room { room, input, kept } => self.tell_room_kept(room, input, kept),
             Message::Taken { row } => self.forget_kept(row),
-            Message::Visitors { domain, input } => self.tell_visitors(domain, input),
+            Message::Visitors { domain, input, kept } => self.tell_visitors_kept(domain, input, kept),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
             Message::Frames { to, frames, volatile } => {
                 let shared = RefCell::new(frames.clone());
                 self.deliver_remote(&to, Frames::of(&frames, &volatile, &shared));
             }
-            Message::Observed { frame } => self.show_observers(&frame),
+            Message::Observed { domain, frame } => self.show_observers(domain.as_ref(), &frame),
             Message::Summarise(gathering) => self.summarise(&gathering),
+            Message::Rows(rows) => self.work(rows),
             Message::Synced(synced) => self.synced(synced),
+            Message::Ready(answer) => self.tell_ready(answer),
+            Message::Measure(measurement) => self.measure(measurement),
+            Message::Locate(question) => self.locate(question),
             Message::Stop => self.stop(),
         }
     }
@@ -401,6 +446,7 @@ impl Shard {
             self.sweep_recovery();
         }
         self.empty_outbox();
+        self.follow_log(SEARCH_TICK);
         self.evict_idle();
         let is_long = std::fs::metadata(log_path(&self.database)).is_ok_and(|log| log.len() > LOG_BYTES_MAX);
         if is_long && !self.gate.is_syncing() {

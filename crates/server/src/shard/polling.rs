@@ -9,8 +9,10 @@ use weeziq_core::session::Session;
 use super::Shard;
 use super::conn::{Conn, Link, Socket, State};
 use super::engine::{Engine, Said};
+use super::measure::POLLING;
 pub(crate) use super::stream::Answer;
 use super::stream::{Polling, Posted, Stream};
+use crate::metrics::count;
 use crate::socketio::{self, EngineError, Secret, Sid};
 
 pub(crate) enum PollingRequest {
@@ -70,6 +72,7 @@ impl Shard {
             return;
         }
         tracing::debug!(socket = session.socket.as_str(), shard = self.index, "connected by polling");
+        count(|counters| counters.connected.one(POLLING));
         let stream = Stream::Polling(Box::default());
         // It cannot move with its first join: its name says where it is.
         let socket = Socket::new(stream, true, self.now);

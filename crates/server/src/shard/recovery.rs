@@ -8,9 +8,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weeziq_core::Caller;
+use weeziq_core::access::identity::Identity as Who;
 use weeziq_core::ids::{ConnId, RoomId, Seq, SocketId};
 use weeziq_core::limits::{RECOVERY_MS, RESUME_EVENTS_MAX};
-use weeziq_core::protocol::command::{Join, Resume, RoomCommand};
+use weeziq_core::protocol::command::{Command, Join, Resume, RoomCommand};
+use weeziq_core::protocol::error::ClientError;
 use weeziq_core::rooms::{Farewell, RoomInput};
 use weeziq_core::store::recovery::{self, Identity, Kept};
 use weeziq_core::store::{SqlError, log};
@@ -19,6 +21,7 @@ use super::engine::Phase;
 use super::mailbox::Message;
 use super::{Shard, split};
 use crate::http::socket_id;
+use crate::metrics::count;
 use crate::socketio::{self, Place, Stands};
 use crate::websocket::frame::CloseCode;
 
@@ -74,6 +77,8 @@ pub(super) struct Wanted {
 #[derive(serde::Deserialize)]
 struct Auth<'a> {
     #[serde(borrow)]
+    token: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
     pid: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     offset: Option<std::borrow::Cow<'a, str>>,
@@ -82,7 +87,7 @@ struct Auth<'a> {
 impl Wanted {
     /// Of the payload of CONNECT, if it is a returning client's.
     pub(super) fn parse(auth: Option<&str>) -> Option<Self> {
-        let Auth { pid, offset } = serde_json::from_str(auth?).ok()?;
+        let Auth { pid, offset, .. } = serde_json::from_str(auth?).ok()?;
         let pid = pid.filter(|pid| SocketId::parse(pid).is_some())?;
         // Without an offset it has heard of none of its rooms.
         let places = offset.map_or(Some(Vec::new()), |offset| Place::parse_all(&offset))?;
@@ -159,7 +164,10 @@ impl Shard {
 
     pub(super) fn take_recovery(&mut self, recovery: Recovery) {
         match recovery {
-            Recovery::Found(Found { to, session: None }) => self.begin_afresh(to),
+            Recovery::Found(Found { to, session: None }) => {
+                count(|counters| counters.recovered.one("afresh"));
+                self.begin_afresh(to);
+            }
             Recovery::Found(Found { to, session: Some((socket, rooms)) }) => {
                 self.ask_rooms(to, socket, rooms);
             }
@@ -228,10 +236,13 @@ impl Shard {
         let Some(slot) = self.local(asked.to) else { return };
         let Some(wanted) = self.engine(slot).and_then(|engine| engine.wanted.take()) else { return };
         let ends = std::mem::take(&mut asked.answers.lock().unwrap_or_else(PoisonError::into_inner).1);
-        let Some(stands) = wanted.stands(asked, &ends) else {
+        let stands = wanted.stands(asked, &ends).filter(|_| self.may_go_on_as(slot, &asked.rooms));
+        let Some(stands) = stands else {
             self.keep(wanted.pid, asked.to, Kind::Forgotten);
+            count(|counters| counters.recovered.one("afresh"));
             return self.begin_afresh(asked.to);
         };
+        count(|counters| counters.recovered.one("recovered"));
         let rooms = asked.rooms.iter().zip(&stands);
         self.large_in_turn += 1;
         let known = rooms.clone().filter_map(|((room, _), stand)| Some((room.clone(), stand.clone()?)));
@@ -266,7 +277,9 @@ impl Shard {
 
     /// As who it was, from where it stands; a room that it had not heard of yet is joined as if for the first time.
     fn enter_again(&mut self, asked: &Asked, room: &RoomId, join: Join, stand: Option<&Place>) {
-        let from = Caller { conn: asked.to, socket: asked.socket, reply_to: None };
+        let who = self.local(asked.to).and_then(|slot| self.conns.get(slot));
+        let who = who.map_or(Who::Anonymous, |conn| conn.session.identity().clone());
+        let from = Caller { conn: asked.to, socket: asked.socket, reply_to: None, identity: who };
         let input = match stand {
             Some(Place { epoch, seq }) => {
                 let stands = Resume { epoch: epoch.as_ref().into(), last_seq: *seq };
@@ -304,6 +317,9 @@ impl Shard {
 
     pub(super) fn connect(&mut self, slot: usize, auth: Option<&str>) {
         let Some(conn) = self.id_of(slot) else { return };
+        if let Err(error) = self.prove(slot, auth) {
+            return self.push_packet(slot, &socketio::connect_refused(&error));
+        }
         let Some(wanted) = Wanted::parse(auth) else { return self.begin_afresh(conn) };
         let pid = wanted.pid.clone();
         if let Some(engine) = self.engine(slot) {
@@ -315,6 +331,35 @@ impl Shard {
             socket.await_reply();
         }
         self.keep(pid, conn, Kind::Recalled);
+    }
+
+    /// Takes the token that came with CONNECT, if one did.
+    fn prove(&mut self, slot: usize, auth: Option<&str>) -> Result<(), ClientError> {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(slot) else { return Ok(()) };
+        let auth = auth.and_then(|auth| serde_json::from_str::<Auth<'_>>(auth).ok());
+        if let Some(token) = auth.and_then(|auth| auth.token).filter(|token| !token.is_empty()) {
+            conn.session.prove(&token, now)?;
+            if conn.session.take_renewed() {
+                self.note_renewed(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection may go on as who its session was: it may have lost its token, or brought another.
+    fn may_go_on_as(&self, slot: usize, rooms: &[(RoomId, Identity)]) -> bool {
+        let Some(conn) = self.conns.get(slot) else { return false };
+        let who = conn.session.identity();
+        rooms.iter().all(|(room, identity)| {
+            let known = identity.clone().into_join();
+            let mut command = Command::Room(room.clone(), RoomCommand::Join(identity.clone().into_join()));
+            let may = who.authorise(&mut command, |_| false).is_ok();
+            let is_free = self.environment.proven.refuse(who.claimed(&command)).is_ok();
+            let is_same =
+                matches!(&command, Command::Room(_, RoomCommand::Join(join)) if join.user == known.user);
+            may && is_free && is_same
+        })
     }
 
     /// Notes a room that is joined or left, before that happens: whoever hears of it finds it stored.

@@ -8,15 +8,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId, VisitorId};
+use weeziq_core::inbox::Listing;
 use weeziq_core::protocol::command::RoomCommand;
 use weeziq_core::rooms::{Farewell, Member, Room, RoomInput, Spoken};
-use weeziq_core::store::{SqlError, outbox};
+use weeziq_core::store::SqlError;
+use weeziq_core::store::outbox::{self, Word};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::VisitorsInput;
 use weeziq_core::{Caller, Output};
 
 use super::audience::Audience;
-use super::mailbox::{Kept, Message};
+use super::mailbox::{Kept, Message, Rows};
 use super::{Shard, context_of};
 
 pub(super) struct RoomSlot {
@@ -37,8 +39,18 @@ pub(super) struct RoomSlot {
 /// Something to look at later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    Room { slot: usize, generation: u32 },
-    Domain { slot: usize, generation: u32 },
+    Room {
+        slot: usize,
+        generation: u32,
+    },
+    Domain {
+        slot: usize,
+        generation: u32,
+    },
+    /// The token of a connection ends, unless it has been renewed.
+    Token {
+        conn: ConnId,
+    },
 }
 
 /// Where an output came from.
@@ -58,6 +70,10 @@ pub(super) enum Held {
     },
     /// An input from another shard's outbox has been handled.
     Taken(Kept),
+    /// Whoever asked for something with rows hears that it is done.
+    Done(Box<dyn FnOnce() + Send>),
+    /// How a room stands, for a domain of another shard.
+    Listed(Box<Listing>, Kept),
 }
 
 /// What the open transaction holds: whom to tell, what to forget and what to do again, should it fail.
@@ -104,7 +120,7 @@ pub(super) const IDLE_MS: i64 = 60_000;
 /// After a failed commit, what is owed is looked at again by then.
 const AFTER_FAILURE_MS: i64 = 1_000;
 /// What another shard was given and has not been heard of by then is given again.
-const OUTBOX_RETRY_MS: i64 = 5_000;
+pub(super) const OUTBOX_RETRY_MS: i64 = 5_000;
 
 impl Shard {
     pub(super) fn tell_room(&mut self, id: RoomId, input: RoomInput) {
@@ -136,6 +152,7 @@ impl Shard {
         while let Some((room, input, kept)) = self.relays.pop_front() {
             if let Err(error) = self.take(room, input, kept) {
                 self.relays.clear();
+                self.listings.clear();
                 self.fail(&error);
             }
         }
@@ -152,6 +169,12 @@ impl Shard {
     fn take(&mut self, id: RoomId, input: RoomInput, kept: Option<Kept>) -> Result<(), SqlError> {
         let slot = self.room_slot(id);
         self.handle_room(slot, input)?;
+        self.list_rooms()?;
+        self.has_taken(kept)
+    }
+
+    /// What came from an outbox is stored here.
+    pub(super) fn has_taken(&mut self, kept: Option<Kept>) -> Result<(), SqlError> {
         match kept {
             // Of the same file: with the transaction that stores it, it is not kept any more.
             Some(kept) if kept.shard == self.index => outbox::remove(&mut self.store, kept.row)?,
@@ -161,13 +184,21 @@ impl Shard {
         Ok(())
     }
 
+    pub(super) fn work(&mut self, rows: Rows) {
+        match rows(&mut self.store, self.now) {
+            Ok(done) => self.gate.open.push(Held::Done(done)),
+            Err(error) => self.fail(&error),
+        }
+        self.isolate();
+    }
+
     pub(super) fn forget_kept(&mut self, row: i64) {
         if let Err(error) = outbox::remove(&mut self.store, row) {
             self.fail(&error);
         }
     }
 
-    fn look_into_outbox_at(&mut self, at: UnixMs) {
+    pub(super) fn look_into_outbox_at(&mut self, at: UnixMs) {
         self.outbox_at = Some(self.outbox_at.map_or(at, |due| due.min(at)));
     }
 
@@ -179,9 +210,16 @@ impl Shard {
         self.outbox_at = None;
         match outbox::all(&mut self.store) {
             Ok(all) => {
-                for outbox::Kept { row, room, post } in all {
+                for outbox::Kept { row, word } in all {
                     let kept = Some(Kept { shard: self.index, row });
-                    self.tell_room_kept(room, RoomInput::Post(post), kept);
+                    match word {
+                        Word::Post(room, post) => self.tell_room_kept(room, RoomInput::Post(*post), kept),
+                        Word::Relist(room) => self.tell_room_kept(room, RoomInput::List, kept),
+                        Word::Listing(listing) => {
+                            let domain = listing.domain.clone();
+                            self.tell_visitors_kept(domain, VisitorsInput::Listed(listing), kept);
+                        }
+                    }
                 }
             }
             Err(error) => self.fail(&error),
@@ -205,20 +243,27 @@ impl Shard {
             let timer = Timer::Room { slot, generation: room_slot.generation };
             self.idle.push_back((moment.0.plus(IDLE_MS), timer));
         }
-        self.hold(slot, outputs);
-        Ok(())
+        self.hold(slot, outputs)
     }
 
-    fn hold(&mut self, slot: usize, outputs: Vec<Output>) {
+    fn hold(&mut self, slot: usize, outputs: Vec<Output>) -> Result<(), SqlError> {
         for output in outputs {
             match output {
                 Output::Relay { room, input, kept } if self.shards.of(room.as_str()) == self.index => {
                     let kept = kept.map(|row| Kept { shard: self.index, row });
                     self.relays.push_back((room, *input, kept));
                 }
+                Output::List(listing) if self.shards.of(listing.domain.as_str()) == self.index => {
+                    self.listings.push_back(listing);
+                }
+                Output::List(listing) => {
+                    let row = outbox::add_listing(&mut self.store, &listing)?;
+                    self.gate.open.push(Held::Listed(listing, Kept { shard: self.index, row }));
+                }
                 output => self.gate.open.push(Held::Said { source: Source::Room(slot), output }),
             }
         }
+        Ok(())
     }
 
     fn room_slot(&mut self, id: RoomId) -> usize {
@@ -263,7 +308,7 @@ impl Shard {
                 Held::Said { source, output: Output::Dismiss { conn } } if *source == own => {
                     members.remove(conn);
                 }
-                Held::Said { .. } | Held::Taken(_) => {}
+                Held::Said { .. } | Held::Taken(_) | Held::Done(_) | Held::Listed(..) => {}
             }
         }
         self.pending.rooms.push(slot);
@@ -274,8 +319,7 @@ impl Shard {
         self.pending.told.extend(told.iter().map(|spoken| (slot, spoken.clone())));
         room.handle(cx, RoomInput::Awoken { told }, &mut self.store, &mut outputs)?;
         room_slot.room = Some(room);
-        self.hold(slot, outputs);
-        Ok(())
+        self.hold(slot, outputs)
     }
 
     pub(super) fn arm_room(&mut self, slot: usize, at: UnixMs) {
@@ -299,6 +343,7 @@ impl Shard {
                         self.tell_room(id, RoomInput::Alarm);
                     }
                 }
+                Timer::Token { conn } => self.expire_if_due(conn),
                 Timer::Domain { slot, generation } => {
                     let domain = self.domains.get_mut(slot).filter(|domain| domain.generation == generation);
                     if let Some(domain) = domain {
@@ -321,6 +366,7 @@ impl Shard {
             match timer {
                 Timer::Room { slot, generation } => self.evict_room(slot, generation),
                 Timer::Domain { slot, generation } => self.evict_domain(slot, generation),
+                Timer::Token { .. } => {}
             }
         }
     }
@@ -361,7 +407,11 @@ fn parting_of(room: &RoomId, input: &RoomInput, at: UnixMs) -> Option<Parting> {
 
 fn caller_of(input: &RoomInput) -> Option<Caller> {
     match input {
-        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } => Some(from.clone()),
+        // Nobody waits for it.
+        RoomInput::Ask { ask, .. } if ask.is_unasked() => None,
+        RoomInput::Command { from, .. } | RoomInput::Ask { from, .. } | RoomInput::Desk { from, .. } => {
+            Some(from.clone())
+        }
         _ => None,
     }
 }

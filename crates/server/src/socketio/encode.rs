@@ -5,6 +5,7 @@ use std::io::Write;
 
 use serde::Serialize;
 use weeziq_core::limits::{FRAME_BYTES_MAX, PING_EVERY_MS, PONG_WITHIN_MS};
+use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::event::Event;
 
 use crate::websocket::frame::{packets, write_text};
@@ -14,6 +15,8 @@ pub(crate) const CLOSE: &str = "1";
 pub(crate) const PING: &str = "2";
 pub(crate) const PROBED: &str = "3probe";
 pub(crate) const NOOP: &str = "6";
+/// The namespace is closed to the client, which does not come back by itself.
+pub(crate) const DISCONNECT: &str = "41";
 
 pub(crate) fn write_packet(packet: &str, into: &mut Vec<u8>) {
     write_text(packet.as_bytes(), into);
@@ -55,11 +58,25 @@ pub(crate) fn connected(sid: &str, pid: Option<&str>) -> String {
 #[derive(Serialize)]
 struct Refused<'a> {
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<RefusedFor>,
+}
+
+/// What a program reads of it: `error.data.code` of the client.
+#[derive(Serialize)]
+struct RefusedFor {
+    code: ErrorCode,
 }
 
 pub(crate) fn connect_error(namespace: &str, message: &str) -> String {
     let shown = if namespace == "/" { String::new() } else { format!("{namespace},") };
-    format!("44{shown}{}", json(&Refused { message }))
+    format!("44{shown}{}", json(&Refused { message, data: None }))
+}
+
+/// For a client that may not be in the namespace as who it says it is.
+pub(crate) fn connect_refused(error: &ClientError) -> String {
+    let data = Some(RefusedFor { code: error.code });
+    format!("44{}", json(&Refused { message: &error.message, data }))
 }
 
 fn json(value: &impl Serialize) -> String {

@@ -11,7 +11,8 @@ mod packet;
 mod sid;
 
 pub(crate) use encode::{
-    CLOSE, NOOP, PING, PROBED, connect_error, connected, open, translate, write_packet, write_reply,
+    CLOSE, DISCONNECT, NOOP, PING, PROBED, connect_error, connect_refused, connected, open, translate,
+    write_packet, write_reply,
 };
 pub(crate) use error::EngineError;
 pub(crate) use offset::{Place, Stands, last_place};

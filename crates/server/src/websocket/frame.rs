@@ -28,8 +28,24 @@ impl CloseCode {
     pub(crate) const NOT_UTF8: Self = Self(1007);
     pub(crate) const POLICY: Self = Self(1008);
     pub(crate) const TOO_BIG: Self = Self(1009);
+    /// Its token has expired.
+    pub(crate) const EXPIRED: Self = Self(4401);
     /// The peer did not read what it asked for.
     pub(crate) const TOO_SLOW: Self = Self(4008);
+
+    /// For whoever counts.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NORMAL => "normal",
+            Self::GOING_AWAY => "going-away",
+            Self::PROTOCOL => "protocol",
+            Self::NOT_UTF8 => "not-utf8",
+            Self::POLICY => "policy",
+            Self::TOO_BIG => "too-big",
+            Self::TOO_SLOW => "too-slow",
+            _ => "other",
+        }
+    }
 
     /// Whether a peer may send it.
     fn is_valid(self) -> bool {

@@ -3,8 +3,8 @@
 use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
-use weeziq_core::rooms::{Room, Spoken};
-use weeziq_core::store::conversations::interrupt_unfinished;
+use weeziq_core::rooms::{Room, RoomInput, Spoken, rooms_unanswered};
+use weeziq_core::store::conversations::rooms_with_unfinished;
 use weeziq_core::store::{SqlError, visitors};
 use weeziq_core::visitors::VisitorsInput;
 
@@ -85,6 +85,8 @@ impl Host {
         for place in woken {
             self.wake(place, self.now.plus(WAKE_AFTER_LOSS_MS));
         }
+        // An object that wakes says again what it had kept to say.
+        self.pending.is_outbox_due = true;
     }
 
     /// The process is gone: all that was not committed, all memory, all connections.
@@ -105,8 +107,12 @@ impl Host {
     pub(crate) fn start(&mut self) -> Result<(), SqlError> {
         self.is_dead = false;
         if self.flavour != Flavour::Objects {
-            interrupt_unfinished(&mut self.store, self.now)?;
-            self.store.commit()?;
+            for room in rooms_with_unfinished(&mut self.store)? {
+                self.tell_room(&room, RoomInput::Alarm);
+            }
+            for (room, _) in rooms_unanswered(&mut self.store, self.now)? {
+                self.tell_room(&room, RoomInput::Alarm);
+            }
         }
         // An object hears of the end of its sockets by itself; here that is one word to each.
         for domain in visitors::domains_with_visitors(&mut self.store)? {

@@ -41,6 +41,8 @@ impl World {
         let visiting = self.check_visitors();
         let published = self.checks.published(&mut self.host.store);
         self.sane(published);
+        let unanswered = self.checks.unanswered(&mut self.host.store);
+        self.sane(unanswered);
         let last = match self.checks.log(&mut self.host.store) {
             Ok(last) => last,
             Err(error) => return self.checks.fail(Checker::Sanity, error.to_string()),

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::{StreamExt, stream};
 use weeziq_core::Caller;
-use weeziq_core::protocol::command::{RoomCommand, body};
+use weeziq_core::access::identity::Identity;
+use weeziq_core::protocol::command::{Command, RoomCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
@@ -28,23 +29,30 @@ impl Chat {
         if let Some(refusal) = self.refusal() {
             return Ok(refusal);
         }
-        let wanted = request.url()?.query().unwrap_or(WHOLE).to_owned();
-        let ask = match body::ask(&request.text().await?, wanted != WHOLE) {
-            Ok(question) => question.ask,
+        let url = request.url()?;
+        let (wanted, identity) = asked_as(url.query().unwrap_or(WHOLE))?;
+        let mut command = match body::ask(&request.text().await?, wanted != WHOLE) {
+            Ok(question) => Command::Ask(question.conversation, question.ask),
             Err(error) => return reply::refusal(&error),
+        };
+        let Command::Ask(_, ask) = (match identity.authorise(&mut command, |_| false) {
+            Ok(()) => command,
+            Err(error) => return reply::refusal(&error),
+        }) else {
+            return reply::refusal(&ClientError::internal());
         };
         let (sender, mut events) = unbounded();
         let socket = socket_id();
-        let from = Caller { conn: conn_of(socket), socket, reply_to: None };
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None, identity };
         self.requests.borrow_mut().insert(from.conn, sender);
         self.ask(from, ask);
         let Some(first) = events.next().await else {
             return reply::refusal(&ClientError::unavailable());
         };
-        match (wanted.as_str(), first) {
+        match (wanted, first) {
             (WHOLE, event) => reply::body(event),
             (_, event @ (Event::AiStreamChunk { .. } | Event::AiStreamComplete(_))) => {
-                let form = match wanted.as_str() {
+                let form = match wanted {
                     EVENTS => StreamAs::ServerSentEvents,
                     UI_MESSAGES => StreamAs::UiMessages,
                     _ => StreamAs::PlainText,
@@ -58,13 +66,15 @@ impl Chat {
 
 impl Chat {
     /// For a `useChat` that comes back: the answer that is being written, from its beginning.
-    pub(super) async fn resume_request(self: &Rc<Self>) -> Result<Response> {
+    pub(super) async fn resume_request(self: &Rc<Self>, request: &Request) -> Result<Response> {
         if let Some(refusal) = self.refusal() {
             return Ok(refusal);
         }
+        let url = request.url()?;
+        let (_, identity) = asked_as(url.query().unwrap_or(UI_MESSAGES))?;
         let (sender, mut events) = unbounded();
         let socket = socket_id();
-        let from = Caller { conn: conn_of(socket), socket, reply_to: None };
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None, identity };
         self.requests.borrow_mut().insert(from.conn, sender);
         self.tell(RoomInput::Command { from, command: RoomCommand::ResumeAnswer { after: None } });
         match events.next().await {
@@ -72,6 +82,22 @@ impl Chat {
             _ => Ok(Response::empty()?.with_status(204)),
         }
     }
+}
+
+/// The query of a question: how its answer is wanted, and who asks, where that matters.
+pub(crate) fn query(wanted: &str, identity: &Identity) -> String {
+    if identity.is_open() {
+        return wanted.to_owned();
+    }
+    let identity = serde_json::to_string(identity).unwrap_or_default();
+    format!("{wanted}&{}", js_sys::encode_uri_component(&identity))
+}
+
+/// What [`query`] says.
+pub(crate) fn asked_as(query: &str) -> Result<(&str, Identity)> {
+    let Some((wanted, identity)) = query.split_once('&') else { return Ok((query, Identity::Open)) };
+    let identity = js_sys::decode_uri_component(identity)?;
+    Ok((wanted, serde_json::from_str(&identity.as_string().unwrap_or_default())?))
 }
 
 fn streamed(first: Event, events: UnboundedReceiver<Event>, form: StreamAs) -> Result<Response> {

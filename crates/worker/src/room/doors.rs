@@ -32,6 +32,13 @@ pub(super) enum Arrival {
 }
 
 impl Doors {
+    /// What hangs on the connection elsewhere ends with it.
+    pub(super) fn part(&self, conn: ConnId) {
+        if let Some(door) = self.0.borrow().get(&conn) {
+            door.gateway.part(Farewell::Died);
+        }
+    }
+
     pub(super) fn close(&self, conn: ConnId) {
         self.0.borrow_mut().remove(&conn);
     }
@@ -65,9 +72,11 @@ impl Chat {
         let observes = door.gateway.observes();
         let known = seat.attached();
         let visits = door.gateway.visits();
-        if known.is_visitor == observes || known.visits != visits {
-            seat.amend(|attached| (attached.is_visitor, attached.visits) = (!observes, visits));
+        let is_visitor = door.gateway.is_visitor();
+        if known.is_visitor != is_visitor || known.visits != visits {
+            seat.amend(|attached| (attached.is_visitor, attached.visits) = (is_visitor, visits));
         }
+        self.watch_expiry(seat);
         if known.observes != observes {
             self.observe(seat, observes).await;
         }
@@ -104,6 +113,7 @@ impl Chat {
         let from = Origin {
             socket: known.socket,
             user_agent: known.user_agent,
+            whence: known.whence.clone(),
             address: known.address.unwrap_or_default(),
         };
         let session = Session::revive(
@@ -113,6 +123,7 @@ impl Chat {
             known.is_visitor,
             known.visits,
         );
+        let session = session.known_as(known.identity, settings.key.clone()).come_from(known.whence);
         let home = Home { room: self.id.clone(), seat: seat.clone() };
         let (env, client) = (self.env.clone(), seat.socket.clone());
         let door = Rc::new(Door {

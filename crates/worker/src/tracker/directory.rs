@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use serde::Deserialize;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, RoomId};
 use weeziq_core::protocol::command::reply_to_of;
 use weeziq_core::protocol::event::{DomainSummary, Event};
@@ -13,10 +15,11 @@ use weeziq_core::time::UnixMs;
 use worker::{Error, Request, Response, Result};
 
 use super::Tracker;
+use crate::domains::write_origins;
 use crate::encode;
 use crate::outbox::{Delivered, Item, Numbers, Word};
 use crate::places::{Consultation, Place};
-use crate::store::Store;
+use crate::store::{Store, transact};
 
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS directory (
     domain TEXT PRIMARY KEY,
@@ -28,17 +31,61 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS directory (
 const WATCHING_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS watching (room TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
 
+const ORIGIN_TABLE: &str = "CREATE TABLE IF NOT EXISTS origin (
+    domain TEXT NOT NULL,
+    pattern TEXT NOT NULL,
+    PRIMARY KEY (domain, pattern)
+) STRICT, WITHOUT ROWID";
+
+/// What a domain lists, in the place of what it listed before.
+#[derive(Deserialize)]
+struct Origins {
+    domain: DomainId,
+    origins: Vec<String>,
+}
+
 impl Tracker {
+    /// All that any domain lists, for those who answer handshakes: in KV, which is near them.
+    pub(super) async fn list_origins(&self, mut request: Request) -> Result<Response> {
+        let Origins { domain, origins } = serde_json::from_str(&request.text().await?)?;
+        let all = transact(&self.state.storage(), move |sql| {
+            sql.run(ORIGIN_TABLE, &[])?;
+            sql.run("DELETE FROM origin WHERE domain = ?", &[Value::Text(domain.as_str())])?;
+            for pattern in &origins {
+                let params = [Value::Text(domain.as_str()), Value::Text(pattern)];
+                sql.run(
+                    "INSERT INTO origin (domain, pattern) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    &params,
+                )?;
+            }
+            let mut all = Vec::new();
+            sql.query("SELECT DISTINCT pattern FROM origin ORDER BY pattern", &[], &mut |row| {
+                all.push(row.text(0).to_owned());
+            })?;
+            Ok(all)
+        });
+        let all = all.map_err(|failed| Error::RustError(failed.to_string()))?;
+        write_origins(&self.env, &all).await?;
+        Response::ok("")
+    }
+
     pub(super) async fn hear(self: &Rc<Self>, mut request: Request) -> Result<Response> {
         let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
         let mut sql = Store::new(&self.state.storage());
         sql.run(TABLE, &[]).and_then(|()| sql.run(WATCHING_TABLE, &[])).map_err(failed)?;
         for word in words {
             match word {
-                Word::Observed { frame } => self.show(&mut sql, &frame).map_err(failed)?,
+                Word::Observed { frame, domain } => {
+                    self.show(&mut sql, &frame, domain.as_ref()).map_err(failed)?;
+                }
                 Word::Watch { room, is_watching } => watch(&mut sql, &room, is_watching).map_err(failed)?,
                 Word::Numbers(numbers) => note(&mut sql, &numbers).map_err(failed)?,
-                Word::Post(_) | Word::Silence { .. } | Word::Overheard { .. } | Word::Parted { .. } => {}
+                Word::Post(_)
+                | Word::Spent(_)
+                | Word::Silence { .. }
+                | Word::Overheard { .. }
+                | Word::Parted { .. }
+                | Word::Listed { .. } => {}
             }
         }
         Response::ok("")
@@ -54,13 +101,18 @@ impl Tracker {
     pub(super) async fn consult_directory(&self, mut request: Request) -> Result<Response> {
         let asked: Consultation = serde_json::from_str(&request.text().await?)?;
         let reply_to = reply_to_of(&asked.frame);
-        let frames = [encode(&self.all_domains()?, reply_to.as_deref())];
+        let frames = [encode(&self.all_domains(&asked.identity)?, reply_to.as_deref())];
         Response::ok(serde_json::to_string(&frames)?)
     }
 
     /// To those whose sockets end here, and to the rooms that hold some themselves.
-    fn show(self: &Rc<Self>, sql: &mut Store, frame: &str) -> std::result::Result<(), SqlError> {
-        self.seats.tell_observers(frame);
+    fn show(
+        self: &Rc<Self>,
+        sql: &mut Store,
+        frame: &str,
+        domain: Option<&DomainId>,
+    ) -> std::result::Result<(), SqlError> {
+        self.seats.tell_observers(frame, domain);
         let mut rooms = Vec::new();
         sql.query("SELECT room FROM watching", &[], &mut |row| rooms.push(RoomId::known(row.text(0))))?;
         for room in rooms {
@@ -71,14 +123,15 @@ impl Tracker {
                     let _ = watch(&mut Store::new(&tracker.state.storage()), name.as_str(), false);
                 }
             });
-            let word = Word::Observed { frame: frame.into() };
+            let word = Word::Observed { frame: frame.into(), domain: domain.cloned() };
             self.outbox.push(Item { word: Some((Place::Room(room), word)), then });
         }
         self.send();
         Ok(())
     }
 
-    pub(super) fn all_domains(&self) -> Result<Event> {
+    /// As far as whoever asks may know them.
+    pub(super) fn all_domains(&self, asker: &Identity) -> Result<Event> {
         let mut sql = Store::new(&self.state.storage());
         sql.run(TABLE, &[]).map_err(failed)?;
         let mut stats = BTreeMap::new();
@@ -91,6 +144,7 @@ impl Tracker {
             stats.extend(DomainId::parse(row.text(0)).map(|domain| (domain, summary)));
         })
         .map_err(failed)?;
+        asker.retain_observed(&mut stats);
         Ok(Event::AllDomainStats { stats, timestamp: self.clock.now() })
     }
 }

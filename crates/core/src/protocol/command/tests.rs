@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::error::ErrorCode::{InvalidJson, InvalidRequest, TooLarge, UnknownType};
+use crate::protocol::error::ErrorCode::{self, InvalidJson, InvalidRequest, TooLarge, UnknownType};
 
 fn refused(json: &str) -> (ErrorCode, String) {
     match Request::parse(json, None) {

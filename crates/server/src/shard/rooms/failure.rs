@@ -13,6 +13,7 @@ use weeziq_core::visitors::VisitorsInput;
 
 use super::{AFTER_FAILURE_MS, COMPLAIN_EVERY_MS};
 use super::{Held, Parting, Source, Timer};
+use crate::metrics::count;
 use crate::shard::Shard;
 
 impl Shard {
@@ -24,6 +25,7 @@ impl Shard {
             tracing::error!(%error, "storage failed; what was under way is taken back and its senders are told");
         }
         self.is_failing = true;
+        count(|counters| counters.commits_failed += 1);
         self.store.rollback();
         self.gate.open.retain(|held| matches!(held, Held::Said { source: Source::Host, .. }));
         let pending = std::mem::take(&mut self.pending);
@@ -90,6 +92,8 @@ impl Shard {
                     self.tell_room(room, RoomInput::Disconnected { conn, how });
                 }
                 Parting::Room { .. } => {}
+                // Whoever left and is on the site again meanwhile is not to be parted.
+                Parting::Domain(domain, conn, visitor) if self.claims(&domain, conn, &visitor) => {}
                 Parting::Domain(domain, conn, visitor) => {
                     self.tell_visitors(domain, VisitorsInput::Disconnected { conn, visitor });
                 }

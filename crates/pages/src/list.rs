@@ -1,0 +1,103 @@
+//! The addresses. A test says which file has none.
+
+use crate::Page;
+
+macro_rules! pages {
+    ($($from:literal: $($path:literal $file:literal,)*;)*) => {
+        &[$($(Page { path: $path, file: $file, source: include_str!(concat!("../../../", $from, $file)) },)*)*]
+    };
+}
+
+/// Everything that can be asked for, `/` too.
+pub const PAGES: &[Page] = pages! {
+    "web/":
+        "/openapi.json" "openapi.json",
+        "/" "index.html",
+        "/components" "components.html",
+        "/components.css" "components.css",
+        "/components.js" "components.js",
+        "/console/app.js" "console/app.js",
+        "/console/browser.js" "console/browser.js",
+        "/console/changes.js" "console/changes.js",
+        "/console/chart.js" "console/chart.js",
+        "/console/composer.js" "console/composer.js",
+        "/console/conversation.js" "console/conversation.js",
+        "/console/crowd.js" "console/crowd.js",
+        "/console/desk.js" "console/desk.js",
+        "/console/documents.js" "console/documents.js",
+        "/console/fields.js" "console/fields.js",
+        "/console/inbox.js" "console/inbox.js",
+        "/console" "console.html",
+        "/console/install.js" "console/install.js",
+        "/console/list.js" "console/list.js",
+        "/console/log.js" "console/log.js",
+        "/console/message.js" "console/message.js",
+        "/console/overview.js" "console/overview.js",
+        "/console/people.js" "console/people.js",
+        "/console/profile.js" "console/profile.js",
+        "/console/session.js" "console/session.js",
+        "/console/settings.js" "console/settings.js",
+        "/console/shell.css" "console/shell.css",
+        "/console/shortcuts.js" "console/shortcuts.js",
+        "/console/signin.js" "console/signin.js",
+        "/console/site.js" "console/site.js",
+        "/console/talk.css" "console/talk.css",
+        "/console/talk.js" "console/talk.js",
+        "/console/testchat.js" "console/testchat.js",
+        "/console/time.js" "console/time.js",
+        "/console/ui.js" "console/ui.js",
+        "/console/views.css" "console/views.css",
+        "/docs" "docs.html",
+        "/docs.css" "docs.css",
+        "/docs.js" "docs.js",
+        "/dom.js" "dom.js",
+        "/mark.svg" "mark.svg",
+        "/parts.css" "parts.css",
+        "/start.css" "start.css",
+        "/start.js" "start.js",
+        "/tokens.css" "tokens.css",
+        "/markdown.js" "markdown.js",
+        "/widget.js" "widget.js",
+        "/widget/answer.js" "widget/answer.js",
+        "/widget/app.css" "widget/app.css",
+        "/widget/app.js" "widget/app.js",
+        "/widget/composer.js" "widget/composer.js",
+        "/widget/conversation.js" "widget/conversation.js",
+        "/widget/element.js" "widget/element.js",
+        "/widget/launcher.css" "widget/launcher.css",
+        "/widget/launcher.js" "widget/launcher.js",
+        "/widget/log.js" "widget/log.js",
+        "/widget/memory.js" "widget/memory.js",
+        "/widget/message.js" "widget/message.js",
+        "/widget/options.js" "widget/options.js",
+        "/widget/rating.js" "widget/rating.js",
+        "/widget/session.js" "widget/session.js",
+        "/widget/sound.js" "widget/sound.js",
+        "/widget/uploads.js" "widget/uploads.js",
+        "/widget/words.js" "widget/words.js",
+        "/widget/words/ar.js" "widget/words/ar.js",
+        "/widget/words/de.js" "widget/words/de.js",
+        "/widget/words/en.js" "widget/words/en.js",
+    ;
+    "docs/":
+        "/docs/ai.md" "ai.md",
+        "/docs/cloudflare.md" "cloudflare.md",
+        "/docs/console.md" "console.md",
+        "/docs/protocol.md" "protocol.md",
+        "/docs/widget.md" "widget.md",
+    ;
+    "clients/js/src/":
+        "/client/ai.js" "ai.js",
+        "/client/connection.js" "connection.js",
+        "/client/emitter.js" "emitter.js",
+        "/client/errors.js" "errors.js",
+        "/client/files.js" "files.js",
+        "/client/index.js" "index.js",
+        "/client/outbox.js" "outbox.js",
+        "/client/requests.js" "requests.js",
+        "/client/room.js" "room.js",
+        "/client/storage.js" "storage.js",
+        "/client/visitors.js" "visitors.js",
+        "/client/wire.js" "wire.js",
+    ;
+};

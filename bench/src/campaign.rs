@@ -5,12 +5,12 @@ use std::process::Command;
 
 use crate::cli::Campaign;
 use crate::dialect::Dialect;
-use crate::failure::{Failure, Result};
 use crate::machine::Floor;
 use crate::provider::Provider;
 use crate::report::{self, Record, Report};
 use crate::scenario::{Outcome, Scenario, raise_descriptor_limit};
 use crate::server::{Launch, Server};
+use weeziq_rig::{Failure, Program, Result};
 
 impl Campaign {
     pub(crate) fn run(&self) -> Result<Report> {
@@ -49,9 +49,11 @@ impl Campaign {
             for durability in DURABILITIES {
                 launches.push(Launch {
                     name: format!("{OURS}{durability}"),
-                    program: program.clone(),
-                    arguments: Vec::new(),
-                    environment: vec![("DURABILITY", durability.into())],
+                    program: Program {
+                        path: program.clone(),
+                        arguments: Vec::new(),
+                        environment: vec![("DURABILITY", durability.into())],
+                    },
                     dialect: Dialect::Plain,
                 });
             }
@@ -96,9 +98,9 @@ impl Launch {
         let mut launch = self.clone();
         if !scenario.load.keeps_limits() {
             let off = ["EVENTS_PER_SEC", "AI_PER_USER_PER_MIN", "AI_PER_IP_PER_MIN"];
-            launch.environment.extend(off.map(|limit| (limit, "0".into())));
+            launch.program.environment.extend(off.map(|limit| (limit, "0".into())));
         }
-        launch.environment.extend(provider.map(|provider| ("OPENAI_BASE_URL", provider.base_url())));
+        launch.program.environment.extend(provider.map(|provider| ("OPENAI_BASE_URL", provider.base_url())));
         launch
     }
 }
@@ -146,9 +148,11 @@ impl Peer {
         match Command::new(&program).arg("--version").output() {
             Ok(output) if output.status.success() => Ok(Launch {
                 name: self.name.into(),
-                program,
-                arguments: vec![script.into_os_string()],
-                environment: Vec::new(),
+                program: Program {
+                    path: program,
+                    arguments: vec![script.into_os_string()],
+                    environment: Vec::new(),
+                },
                 dialect: self.dialect,
             }),
             _ => Err(format!("{} does not run", program.display())),

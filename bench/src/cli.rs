@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use crate::dialect::Dialect;
-use crate::failure::Result;
 use crate::flags::{Flags, usage};
 use crate::limits::{ROUNDS_MAX, SECONDS_MAX};
 use crate::presets::{self, customized, preset};
@@ -11,6 +10,7 @@ use crate::process::Pid;
 use crate::report::Outputs;
 use crate::scenario::Scenario;
 use crate::swarm::Target;
+use weeziq_rig::Result;
 
 pub(crate) enum Command {
     Help,
@@ -144,10 +144,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::failure::Failure;
     use crate::scenario::Load;
     use crate::swarm::ROOM;
     use crate::traffic::TalkPace;
+    use weeziq_rig::Failure;
 
     fn parsed(line: &str) -> Result<Command> {
         parse(line.split_ascii_whitespace().map(str::to_owned))

@@ -9,7 +9,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use crate::failure::Result;
+use weeziq_rig::Result;
 
 /// Nanoseconds since the run began; messages carry them.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::failure::{Failure, Result};
+use weeziq_rig::{Failure, Result};
 
 /// The flags given and not yet asked for.
 pub(crate) struct Flags {

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, Result};
 use crate::swarm::Target;
 use crate::ws::{self, Opcode};
+use weeziq_rig::{Failure, Result};
 
 /// What one of them does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::failure::Result;
 use crate::process::{Cpu, Pid};
+use weeziq_rig::Result;
 
 /// All processors' time up to a moment.
 #[derive(Clone, Copy)]

@@ -9,7 +9,6 @@ mod cli;
 mod clock;
 mod connection;
 mod dialect;
-mod failure;
 mod flags;
 mod histogram;
 mod hostile;
@@ -34,9 +33,9 @@ mod ws;
 use std::process::ExitCode;
 
 use cli::Command;
-use failure::Result;
 use provider::Provider;
 use report::{Record, Report};
+use weeziq_rig::Result;
 
 fn main() -> ExitCode {
     match cli::parse(std::env::args().skip(1)).and_then(run) {

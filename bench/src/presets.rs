@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::failure::Result;
 use crate::flags::{Flags, bounded, usage};
 use crate::limits::{
     CONNECTIONS_MAX, HOSTILE_MAX, IN_FLIGHT_MAX, MESSAGES_MAX, RATE_PER_SEC_MAX, SECONDS_MAX,
@@ -11,6 +10,7 @@ use crate::limits::{
 use crate::scenario::{Load, Scenario};
 use crate::streams::Flow;
 use crate::traffic::{Senders, Talk, TalkPace};
+use weeziq_rig::Result;
 
 /// In the order in which `all` runs them.
 pub(crate) const NAMES: [&str; 9] = [

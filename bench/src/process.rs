@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::failure::{Failure, Result};
+use weeziq_rig::{Failure, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pid(pub(crate) u32);

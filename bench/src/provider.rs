@@ -14,10 +14,10 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::answers::Answers;
 use crate::clock::Clock;
-use crate::failure::Result;
 use crate::histogram::Histogram;
 use crate::limits::{HANDSHAKE_BYTES_MAX, PROVIDER_REQUEST_BYTES_MAX};
 use crate::wire::Member;
+use weeziq_rig::Result;
 
 pub(crate) struct Provider {
     poll: Poll,

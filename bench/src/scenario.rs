@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, Result};
 use crate::histogram::Histogram;
 use crate::hostile::{Siege, Tally};
 use crate::ledger::Errors;
@@ -14,6 +13,7 @@ use crate::streams::{Flow, Streams};
 use crate::swarm::{Swarm, Target};
 use crate::traffic::{Talk, Traffic};
 use crate::wire::RunId;
+use weeziq_rig::{Failure, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scenario {

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::dialect::Dialect;
-use crate::failure::{Failure, Result};
 use crate::ledger::Errors;
 use crate::scenario::{Load, Scenario};
 use crate::swarm::Target;
 use crate::traffic::{Senders, Talk, TalkPace};
 use crate::wire::Fields;
 use crate::ws::{self, Opcode};
+use weeziq_rig::{Failure, Result};
 
 /// What is done to one message at one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,14 @@
 //! A server under test as our own child: started fresh, asked whether it is ready, ended by its pid.
 
-use std::ffi::OsString;
-use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
+use weeziq_rig::{Failure, Folder, Program, Result, free_port};
+
 use crate::dialect::Dialect;
-use crate::failure::{Failure, Result};
 use crate::limits::{READY_MAX, STOP_MAX};
 use crate::process::Pid;
 use crate::swarm::Target;
@@ -18,9 +17,7 @@ use crate::swarm::Target;
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
     pub(crate) name: String,
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<OsString>,
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) program: Program,
     pub(crate) dialect: Dialect,
 }
 
@@ -36,26 +33,9 @@ pub(crate) struct Server {
 impl Server {
     /// `data_root` is where its DATA_DIR is made, and removed again.
     pub(crate) fn start(launch: &Launch, data_root: &Path) -> Result<Self> {
-        let folder = Folder::create(data_root)?;
+        let folder = Folder::create(data_root, "weeziq-bench")?;
         let port = free_port()?;
-        let log = fs::File::create(folder.log())?;
-        let child = Command::new(&launch.program)
-            .args(&launch.arguments)
-            // Neither the caller's settings nor a `.env` of the folder he stands in may leak into a measurement.
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
-            .current_dir(&folder.path)
-            .envs([("HOST", "127.0.0.1"), ("NODE_ENV", "production")])
-            .env("PORT", port.to_string())
-            .env("DATA_DIR", folder.path.join("data"))
-            .envs(launch.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .map_err(|error| {
-                Failure::Usage(format!("{} does not start: {error}", launch.program.display()))
-            })?;
+        let child = launch.program.start(&folder, port)?;
         let dialect = launch.dialect;
         let mut server = Self { child, port, dialect, folder, readiness: String::new() };
         server.wait_ready()?;
@@ -89,18 +69,14 @@ impl Server {
     }
 
     fn failed(&self, what: &str) -> Failure {
-        let log = fs::read_to_string(self.folder.log()).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().rev().take(5).collect();
-        let tail: Vec<&str> = lines.into_iter().rev().collect();
+        let log = self.folder.lines();
+        let tail = log.get(log.len().saturating_sub(5)..).unwrap_or_default();
         Failure::Server(format!("{what}; the end of its log: {}", tail.join(" / ")))
     }
 
     /// SIGTERM; an error if it does not end in time, or not with 0. It is gone afterwards in any case.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
+        weeziq_rig::terminate(&self.child)?;
         let deadline = Instant::now() + STOP_MAX;
         while Instant::now() < deadline {
             match self.child.try_wait()? {
@@ -120,53 +96,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A temporary folder with the server's data and log.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn create(root: &Path) -> Result<Self> {
-        let unique = Instant::now();
-        for attempt in 0..100u32 {
-            let path =
-                root.join(format!("weeziq-bench-{}-{:?}-{attempt}", std::process::id(), unique.elapsed()));
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    fs::create_dir(path.join("data"))?;
-                    return Ok(Self { path });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Failure::Usage(format!("{}: {error}", path.display()))),
-            }
-        }
-        Err(Failure::Machine(format!("no free name for a folder in {}", root.display())))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.path.join("server.log")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path); // the system clears its temporary folder too
-    }
-}
-
-/// A listening port below the ephemeral range: one inside it may be taken by one of our own connections, and a
-/// connection from a port to itself succeeds.
-fn free_port() -> Result<u16> {
-    let start = (std::process::id() as u16) % 8_000;
-    for offset in 0..8_000 {
-        let port = 20_000 + (start + offset) % 8_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Failure::Machine("no port from 20000 to 27999 is free".into()))
 }
 
 /// The start of the body if `/readyz` answers 200.

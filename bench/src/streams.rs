@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use crate::answers::Heard;
-use crate::failure::{Failure, Result};
 use crate::histogram::Histogram;
 use crate::limits::{SETTLE, SILENCE_MAX, STREAMS_ASKED_MAX};
 use crate::machine::{Disturbance, Usage};
@@ -14,6 +13,7 @@ use crate::provider::{Pace, Provider, ask_event};
 use crate::scenario::{cpu, since};
 use crate::swarm::{Swarm, TURN_MAX};
 use crate::wire::Member;
+use weeziq_rig::{Failure, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flow {

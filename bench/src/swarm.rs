@@ -8,10 +8,10 @@ use mio::{Events, Poll, Token};
 use crate::clock::{Clock, Pacer};
 use crate::connection::{Connection, Context, Masks};
 use crate::dialect::Dialect;
-use crate::failure::{Failure, Result};
 use crate::inbox::Inbox;
 use crate::limits::{DRAIN_MAX, JOIN_MAX, QUIET, QUIET_MAX, SILENCE_MAX};
 use crate::wire::{self, Mark, Member, RunId};
+use weeziq_rig::{Failure, Result};
 
 /// A WebSocket on this machine; there is no way to name another.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::failure::Result;
 use crate::histogram::Histogram;
 use crate::limits::{MESSAGES_MAX, SETTLE};
 use crate::machine::{Disturbance, Usage};
@@ -10,6 +9,7 @@ use crate::process::{Cpu, Pid};
 use crate::scenario::{cpu, since};
 use crate::swarm::{Swarm, TURN_MAX};
 use crate::wire::Member;
+use weeziq_rig::Result;
 
 /// Who sends how, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

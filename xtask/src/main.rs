@@ -4,6 +4,7 @@
 mod bench;
 mod fuzz;
 mod micro;
+mod operations;
 mod tools;
 mod worker;
 
@@ -23,6 +24,7 @@ cargo xtask fuzz [--seconds 60] [--target NAME] [--keep]
 cargo xtask micro [gate | record | profile OPERATION | CRITERION'S]
                             how long the parts of a path take (criterion, quickly); or their instructions, counted
                             under valgrind and held against the budget in bench/micro, or recorded there anew
+cargo xtask operations      image, units, alerts, metrics, docs/operations.md and the HTTP description, with the newest binary
 cargo xtask dev             the service from a debug build, restarted by hand";
 
 fn main() -> ExitCode {
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
             Ok(run) => run.steps(&mut work),
             Err(why) => work.fail("fuzzing", &why),
         },
+        ["operations"] => operations::steps(&mut work),
         ["worker", rest @ ..] => {
             work.part("worker build", || worker::Build::parse(rest)?.run());
         }
@@ -93,11 +96,19 @@ fn whole(work: &mut Work) {
     if let Err(why) = tools::node() {
         return work.fail("Node", &why);
     }
+    operations::steps(work);
     work.step("npm packages", npm(&NPM_INSTALL, "."));
     work.step("types of the pages", npm(&["run", "--silent", "types"], "."));
     work.step("npm packages of the conformance suite", npm(&NPM_INSTALL, "conformance"));
     work.step("the suite's own mocks", npm(&["run", "--silent", "test:mocks"], "conformance"));
-    work.step("conformance: native", npm(&["test", "--silent"], "conformance"));
+    let mut native = npm(&["test", "--silent"], "conformance");
+    match tools::s3_server() {
+        Ok(server) => {
+            native.env("S3_SERVER", server);
+        }
+        Err(why) => work.skip("files in a bucket", &why),
+    }
+    work.step("conformance: native", native);
     cloudflare(work);
     let chromium = tools::chromium();
     client(work, chromium.as_deref().ok());
@@ -106,8 +117,9 @@ fn whole(work: &mut Work) {
     example(work, chromium.as_deref().ok());
     match chromium {
         Ok(chromium) => {
-            for host in ["native", "cloudflare"] {
-                let mut browser = npm(&["run", "--silent", "test:browser"], ".");
+            // How a page looks, and how much it takes, does not depend on who serves it.
+            for (host, tests) in [("native", "test:browser"), ("cloudflare", "test:browser:hosts")] {
+                let mut browser = npm(&["run", "--silent", tests], ".");
                 browser.env("CHROMIUM", &chromium).env("HOST_UNDER_TEST", host);
                 work.step(&format!("pages in Chromium: {host}"), browser);
             }

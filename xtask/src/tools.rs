@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::{npm, root};
 
+/// The tests' own bucket.
+const S3_VERSION: &str = "0.14.1";
 const DENY_VERSION: &str = "0.20.2";
 /// `socket.io`'s and the mocks' own requirement.
 const NODE_OLDEST: (u32, u32) = (20, 15);
@@ -13,6 +15,11 @@ const NODE_OLDEST: (u32, u32) = (20, 15);
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
     let build = || from_crates_io("cargo-deny", "cargo-deny", DENY_VERSION, &["--no-default-features"]);
     on_path("cargo-deny").map_or_else(build, Ok)
+}
+
+/// A server that speaks S3, for the tests of files in a bucket.
+pub(crate) fn s3_server() -> Result<PathBuf, String> {
+    from_crates_io("s3s-fs", "s3s-fs", S3_VERSION, &["--features", "binary"])
 }
 
 /// A program of crates.io in just this version, built from its sources once.

@@ -126,6 +126,7 @@ fn message() -> Event {
         socket_id: socket().as_str().into(),
         client_message_id: ClientMessageId::parse("c0ffee00-0000-4000-8000-000000004711"),
         attachments: None,
+        sources: None,
         timestamp: NOW,
     }))
 }

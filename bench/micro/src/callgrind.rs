@@ -149,9 +149,10 @@ mod tests {
 
     #[test]
     fn a_line_of_the_profile_is_read() {
-        let line = "1,964,032 (12.82%)  /root/.cargo/sqlite3/sqlite3.c:walChecksumBytes [/tmp/weeziq-micro]";
+        let line =
+            "1,964,032 (12.82%)  /home/ann/.cargo/sqlite3/sqlite3.c:walChecksumBytes [/srv/weeziq-micro]";
         assert_eq!(function(line), Some((1_964_032, "walChecksumBytes")));
-        let method = "9 (1.00%)  ser.rs:<T as a::B>::c'2 [/tmp/weeziq-micro]";
+        let method = "9 (1.00%)  ser.rs:<T as a::B>::c'2 [/srv/weeziq-micro]";
         assert_eq!(function(method), Some((9, "<T as a::B>::c'2")));
         assert_eq!(function("9 (100.0%)  main.rs:weeziq_micro::main"), None);
         assert_eq!(function("Ir                    file:function"), None);

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use weeziq_core::access::identity::Identity;
 use weeziq_core::access::rate::Quota;
-use weeziq_core::ai::asking::{Endpoint, Providers, Reading};
+use weeziq_core::ai::asking::Reading;
+use weeziq_core::ai::endpoints::AiSettings;
 use weeziq_core::ai::models::Models;
-use weeziq_core::domains::DomainSettings;
 use weeziq_core::ids::{ConnId, RoomId, RunId, SocketId, UserId};
 use weeziq_core::limits::{EVENTS_BURST, EVENTS_PER_SECOND};
 use weeziq_core::protocol::command::{Command, DEFAULT_ROLE, DEFAULT_STATUS, Request};
@@ -63,7 +64,7 @@ impl Stage {
         let room_id = RoomId::parse(room).ok_or_else(|| Failure(format!("{room:?} is no room")))?;
         let seated = (1..=members).filter_map(|number| Some((ConnId(number), member(number)?)));
         let room = Room::open(room_id.clone(), seated, &mut store)?;
-        let models = Models { default: "gpt-4o-mini".into(), openai: true, google: true };
+        let models = Models::new(Some("gpt-4o-mini"), true, true);
         let off = Quota { count: 0, period_ms: 1, burst: 0 };
         Ok(Self {
             policy: Policy { models, context_messages: 20, ai_per_user: off },
@@ -95,7 +96,8 @@ impl Stage {
     /// Reads one frame, as it came from the network, and handles what it says.
     pub fn hear(&mut self, client: &mut Client, frame: &mut [u8]) -> Result<()> {
         let Request { reply_to, command } = client.receive(self.now, frame)?;
-        let from = Caller { conn: client.conn, socket: client.session.socket, reply_to };
+        let from =
+            Caller { conn: client.conn, socket: client.session.socket, reply_to, identity: Identity::Open };
         match command {
             Command::Ping => {
                 let reply_to = from.reply_to;
@@ -103,11 +105,11 @@ impl Stage {
                 Ok(())
             }
             Command::Room(_, command) => self.tell(RoomInput::Command { from, command }),
-            Command::Ask(_, ask) => {
-                let settings = Arc::new(DomainSettings::default());
-                self.tell(RoomInput::Ask { from, ask, settings })
+            Command::Ask(_, ask) => self.tell(RoomInput::Ask { from, ask, briefing: Box::default() }),
+            Command::Desk(_, command) => self.tell(RoomInput::Desk { from, command }),
+            Command::Visitors(..) | Command::AllDomainStats | Command::Search(_) => {
+                Err(Failure("visitors have no stage".into()))
             }
-            Command::Visitors(..) | Command::AllDomainStats => Err(Failure("visitors have no stage".into())),
         }
     }
 
@@ -152,8 +154,9 @@ impl Stage {
                 Output::Reply { reply_to, event, .. } => self.say(&event, reply_to.as_deref()),
                 Output::Publish { event, .. } => self.say(&event, None),
                 Output::AskModel { run, request } => {
-                    let endpoint = || Endpoint::new(None, Providers::OPENAI_URL, None);
-                    let (_, reading) = Providers { openai: endpoint(), google: endpoint() }.call(&request);
+                    let (_, providers) = AiSettings::default().read(&|_| None).map_err(Failure)?;
+                    let route = request.routes.first().ok_or_else(|| Failure("nobody is asked".into()))?;
+                    let (_, reading) = providers.call(route, &request);
                     self.asked = Some((run, reading));
                 }
                 _ => {}
@@ -204,7 +207,9 @@ impl Client {
         };
         match self.session.receive(now, &text, EVENTS) {
             Received::Request(request) => Ok(request),
-            Received::Refused(refusal) => Err(Failure(format!("refused: {}", refusal.error.message))),
+            Received::Refused(refusal) | Received::Expired(refusal) => {
+                Err(Failure(format!("refused: {}", refusal.error.message)))
+            }
             Received::Abusive => Err(Failure("refused for its rate".into())),
         }
     }

@@ -10,10 +10,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::dialect::room_id;
 use crate::dialect::weeziq::{PAGE, Stored};
-use crate::failure::{Failure, Result};
 use crate::ledger::Ledger;
 use crate::mark::{Client, Entry, Mark, Room};
 use crate::socket;
+use weeziq_rig::{Failure, Result};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Row {

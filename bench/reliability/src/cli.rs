@@ -7,8 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::dialect::Peer;
-use crate::failure::{Failure, Result};
-use crate::server::Launch;
+use weeziq_rig::{Failure, Program, Result};
 
 /// Cut connections, restarts, crashes and stalled readers, with every (client, message) pair counted.
 ///
@@ -301,15 +300,15 @@ impl StalledFlags {
 }
 
 impl Plan {
-    pub(crate) fn launch(&self, peer: Peer) -> Result<Launch> {
+    pub(crate) fn program(&self, peer: Peer) -> Result<Program> {
         let absolute = |path: &Path| {
             path.canonicalize().map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
         };
         Ok(match peer {
             Peer::Weeziq => {
                 let durability = if self.durability == Durability::Full { "full" } else { "normal" };
-                Launch {
-                    program: absolute(&self.server)?,
+                Program {
+                    path: absolute(&self.server)?,
                     arguments: Vec::new(),
                     environment: vec![("DURABILITY", durability.to_owned())],
                 }
@@ -321,7 +320,11 @@ impl Plan {
                     return Err(Failure::Usage(hint));
                 }
                 let script = absolute(&folder.join("socketio.mjs"))?;
-                Launch { program: PathBuf::from("node"), arguments: vec![script], environment: Vec::new() }
+                Program {
+                    path: PathBuf::from("node"),
+                    arguments: vec![script.into()],
+                    environment: Vec::new(),
+                }
             }
         })
     }

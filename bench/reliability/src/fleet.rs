@@ -12,10 +12,10 @@ use tokio::time::{sleep, sleep_until};
 
 use crate::client::{Life, Order};
 use crate::dialect::Peer;
-use crate::failure::{Failure, Result};
 use crate::mark::{Client, Mark, Post, Room};
 use crate::socket::Options;
 use crate::world::World;
+use weeziq_rig::{Failure, Result};
 
 pub(crate) struct Fleet {
     pub(crate) world: Rc<World>,

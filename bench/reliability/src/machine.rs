@@ -6,7 +6,7 @@ use std::time::Instant;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Result};
+use weeziq_rig::{Failure, Result};
 
 /// Descriptors that are no client: the runtime's, logs, probes.
 const DESCRIPTORS_SPARE: u64 = 128;

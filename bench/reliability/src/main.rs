@@ -8,7 +8,6 @@ mod audit;
 mod cli;
 mod client;
 mod dialect;
-mod failure;
 mod fleet;
 mod ledger;
 mod machine;
@@ -29,9 +28,9 @@ use clap::Parser as _;
 
 use cli::{Cli, Common, Rig};
 use dialect::Peer;
-use failure::Result;
 use report::{Outcome, Report};
 use rigs::{crash_loop, jitter, stalled, storm};
+use weeziq_rig::Result;
 
 fn main() -> ExitCode {
     match run(&Cli::parse()) {

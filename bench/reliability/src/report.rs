@@ -6,9 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::dialect::Peer;
-use crate::failure::{Failure, Result};
 use crate::ledger::Verdict;
 use crate::machine;
+use weeziq_rig::{Failure, Result};
 
 /// A column's name and what stands in it.
 pub(crate) type Cell = (&'static str, String);

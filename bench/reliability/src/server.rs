@@ -1,24 +1,17 @@
 //! The server under test as our own child: started fresh, killed and started again on the same port and data.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
-use crate::failure::{Failure, Result};
+use weeziq_rig::{Failure, Folder, Program, Result, free_port};
+
 use crate::process::Pid;
 
-#[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<PathBuf>,
-    pub(crate) environment: Vec<(&'static str, String)>,
-}
-
 pub(crate) struct Server {
-    launch: Launch,
+    program: Program,
     folder: Folder,
     pub(crate) port: u16,
     child: Child,
@@ -37,11 +30,11 @@ const PROBE_EVERY: Duration = Duration::from_millis(2);
 
 impl Server {
     /// `data_root` is where its folder is made, and removed again.
-    pub(crate) async fn start(launch: Launch, data_root: &Path) -> Result<Self> {
-        let folder = Folder::create(data_root)?;
+    pub(crate) async fn start(program: Program, data_root: &Path) -> Result<Self> {
+        let folder = Folder::create(data_root, "weeziq-reliability")?;
         let port = free_port()?;
-        let child = spawn(&launch, &folder, port)?;
-        let mut server = Self { launch, folder, port, child };
+        let child = program.start(&folder, port)?;
+        let mut server = Self { program, folder, port, child };
         server.ready().await?;
         Ok(server)
     }
@@ -59,10 +52,7 @@ impl Server {
 
     /// SIGTERM; returns how it ended. Killed if it does not end in time.
     pub(crate) async fn terminate(&mut self) -> Result<ExitStatus> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
+        weeziq_rig::terminate(&self.child)?;
         let deadline = Instant::now() + STOP_MAX;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait()? {
@@ -77,7 +67,7 @@ impl Server {
     /// After `kill` or `terminate`.
     pub(crate) async fn restart(&mut self) -> Result<Start> {
         let spawned = Instant::now();
-        self.child = spawn(&self.launch, &self.folder, self.port)?;
+        self.child = self.program.start(&self.folder, self.port)?;
         let ready = self.ready().await?;
         Ok(Start { spawned, ready })
     }
@@ -113,20 +103,18 @@ impl Server {
 
     /// The last lines that it wrote.
     pub(crate) fn log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.folder.log()).unwrap_or_default();
-        let mut lines: Vec<String> = log.lines().rev().take(LOG_LINES).map(str::to_owned).collect();
-        lines.reverse();
+        let mut lines = self.folder.lines();
+        lines.drain(..lines.len().saturating_sub(LOG_LINES));
         lines
     }
 
     /// Lines of the log that speak of an error or a warning, but for the one that each start gives.
     pub(crate) fn complaints(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.folder.log()).unwrap_or_default();
-        let complaint = |line: &&str| {
+        let complaint = |line: &String| {
             (line.contains("WARN") || line.contains("ERROR") || line.contains("panicked"))
                 && !line.contains("open mode")
         };
-        log.lines().filter(complaint).take(LOG_LINES).map(str::to_owned).collect()
+        self.folder.lines().into_iter().filter(complaint).take(LOG_LINES).collect()
     }
 
     fn failed(&self, what: &str) -> Failure {
@@ -142,69 +130,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn spawn(launch: &Launch, folder: &Folder, port: u16) -> Result<Child> {
-    let log = fs::File::options().create(true).append(true).open(folder.log())?;
-    Command::new(&launch.program)
-        .args(&launch.arguments)
-        // Neither the caller's settings nor a `.env` of the folder he stands in may leak into a run.
-        .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "HOME"))
-        .current_dir(&folder.path)
-        .envs([("HOST", "127.0.0.1"), ("NODE_ENV", "production")])
-        .env("PORT", port.to_string())
-        .env("DATA_DIR", folder.path.join("data"))
-        .envs(launch.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
-        .map_err(|error| Failure::Usage(format!("{} does not start: {error}", launch.program.display())))
-}
-
-/// A temporary folder with the server's data and log.
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    fn create(root: &Path) -> Result<Self> {
-        for attempt in 0..1_000u32 {
-            let path = root.join(format!("weeziq-reliability-{}-{attempt}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => {
-                    fs::create_dir(path.join("data"))?;
-                    return Ok(Self { path });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(Failure::Usage(format!("{}: {error}", path.display()))),
-            }
-        }
-        Err(Failure::Machine(format!("no free name for a folder in {}", root.display())))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.path.join("server.log")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.path); // the system clears its temporary folder too
-    }
-}
-
-/// Below the ephemeral range: one inside it may be taken by one of our own connections while the server is down.
-fn free_port() -> Result<u16> {
-    let start = (std::process::id() as u16) % 8_000;
-    for offset in 0..8_000 {
-        let port = 20_000 + (start + offset) % 8_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    Err(Failure::Machine("no port from 20000 to 27999 is free".into()))
 }
 
 /// Whether `/readyz` says 200.

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use crate::cli::Plan;
 use crate::dialect::Peer;
-use crate::failure::Result;
 use crate::fleet::{Fleet, Load};
 use crate::machine::{self, Usage};
 use crate::mark::Room;
@@ -17,6 +16,7 @@ use crate::process::Pid;
 use crate::report::{Cell as TableCell, Outcome, Target};
 use crate::server::Server;
 use crate::world::{Times, World};
+use weeziq_rig::Result;
 
 pub(crate) struct Stage {
     pub(crate) server: Server,
@@ -48,7 +48,7 @@ impl Stage {
     /// The server runs; nobody has joined.
     pub(crate) async fn set(plan: &Plan, peer: Peer, room_of: Vec<Room>) -> Result<Self> {
         machine::raise_descriptors(room_of.len() as u32)?;
-        let server = Server::start(plan.launch(peer)?, &plan.data_root).await?;
+        let server = Server::start(plan.program(peer)?, &plan.data_root).await?;
         let load_at_start = machine::load();
         let fleet = Fleet::new(peer, server.port, plan.seed, room_of);
         let watched = Rc::new(Watched { pid: Cell::new(server.pid()), samples: RefCell::default() });

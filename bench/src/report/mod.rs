@@ -14,11 +14,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::failure::{Failure, Result};
 use crate::ledger::Errors;
 use crate::machine::{self, Disturbance, Floor};
 use crate::scenario::{Outcome, Scenario};
 use figures::Figures;
+use weeziq_rig::{Failure, Result};
 
 /// Where results go besides standard output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

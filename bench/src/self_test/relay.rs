@@ -10,13 +10,13 @@ use memchr::memmem::find;
 
 use super::{next_event, read_more, shake_hands, write};
 use crate::dialect::Dialect;
-use crate::failure::{Failure, Result};
 use crate::ledger::Errors;
 use crate::provider::Provider;
 use crate::scenario::{Load, Scenario};
 use crate::streams::Flow;
 use crate::swarm::Target;
 use crate::wire::text_at;
+use weeziq_rig::{Failure, Result};
 
 /// What is done to one token of one answer, or to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,6 +56,7 @@ pub(crate) fn carries(request: &Request) {
             socket_id: SocketId::from_entropy(1).as_str().into(),
             client_message_id: send.client_message_id.clone(),
             attachments: send.attachments.clone(),
+            sources: None,
             timestamp: UnixMs(0),
         }));
         let mut bytes = Vec::new();

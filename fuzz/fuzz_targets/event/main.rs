@@ -25,6 +25,7 @@ use weeziq_core::protocol::command::{
 use weeziq_core::protocol::error::ErrorCode;
 use weeziq_core::session::{Received, Session};
 use weeziq_core::time::UnixMs;
+use weeziq_core::visitors::whence::Whence;
 use weeziq_fuzz::Input;
 
 use oracle::Verdict;
@@ -72,8 +73,8 @@ fn one_frame(line: &str, default_room: Option<&RoomId>) {
 fn bodies(line: &str) {
     let refusals = [
         body::ask(line, true).err(),
-        body::visitors("visitor-joined-domain", line).err(),
-        body::visitors("visitor-activity", line).err(),
+        body::visitors("visitor-joined-domain", line, &Whence::default()).err(),
+        body::visitors("visitor-activity", line, &Whence::default()).err(),
     ];
     for error in refusals.into_iter().flatten() {
         answer::refuses(&Refusal { reply_to: None, error });
@@ -86,6 +87,7 @@ struct Connection {
     default_room: Option<RoomId>,
     now: UnixMs,
     rooms: BTreeSet<String>,
+    read: BTreeSet<String>,
     visits: BTreeSet<(String, String)>,
     visits_max: usize,
     passed: i64,
@@ -102,8 +104,8 @@ impl Connection {
             ),
             _ => (Session::new(socket, default_room.clone()), VISITS_PER_CONNECTION_MAX),
         };
-        let (rooms, visits) = (BTreeSet::new(), BTreeSet::new());
-        Self { session, default_room, now: START, rooms, visits, visits_max, passed: 0, refused: 0 }
+        let (rooms, read, visits) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { session, default_room, now: START, rooms, read, visits, visits_max, passed: 0, refused: 0 }
     }
 
     fn receive(&mut self, line: &str) {
@@ -127,6 +129,7 @@ impl Connection {
                 }
                 answer::refuses(&refusal);
             }
+            Received::Expired(_) => unreachable!("nobody has a token here"),
             Received::Abusive => assert!(self.refused >= REFUSALS_MAX, "after {} refusals", self.refused),
         }
         assert!(self.rooms.iter().all(|room| self.session.is_in(&RoomId::known(room))), "is where it joined");
@@ -157,6 +160,10 @@ impl Connection {
             Command::Visitors(domain, VisitorsCommand::Leave { visitor }) => {
                 self.visits.remove(&(domain.to_string(), visitor.to_string()));
             }
+            Command::Ask(Some(conversation), _)
+            | Command::Room(conversation, RoomCommand::ResumeAnswer { .. }) => {
+                self.read.insert(conversation.to_string());
+            }
             _ => {}
         }
     }
@@ -175,7 +182,10 @@ impl Connection {
     fn end(mut self) {
         let rooms = self.session.take_rooms();
         let distinct: BTreeSet<String> = rooms.iter().map(RoomId::to_string).collect();
-        assert_eq!((rooms.len(), distinct), (self.rooms.len(), self.rooms), "the rooms it was in");
+        assert_eq!(rooms.len(), distinct.len(), "each once");
+        assert!(distinct.is_superset(&self.rooms), "the rooms it was in: {distinct:?}");
+        let elsewhere = distinct.difference(&self.rooms).all(|room| self.read.contains(room));
+        assert!(elsewhere, "and the conversations that it read: {distinct:?}");
         let visits = self.session.take_visits();
         let of_names = visits.iter().map(|(domain, visitor)| (domain.to_string(), visitor.to_string()));
         let distinct: BTreeSet<_> = of_names.collect();

@@ -16,6 +16,7 @@ pub(crate) fn by(command: &Command) -> Told {
             tell(&mut told, if is_answer { "conversationId" } else { "roomId" }, room.as_str());
             in_room(command, &mut told);
         }
+        Command::Desk(..) | Command::Search(_) => unreachable!("no event asks for it"),
         Command::Visitors(domain, command) => {
             tell(&mut told, "domainId", domain.as_str());
             on_site(command, &mut told);
@@ -89,6 +90,13 @@ fn in_room(command: &RoomCommand, told: &mut Told) {
             tell(told, "type", "toggle-live-agent");
             tell(told, "enabled", enabled);
         }
+        RoomCommand::RequestHuman(request) => {
+            tell(told, "type", "request-human");
+            maybe(told, "userId", request.user.as_ref());
+            maybe(told, "userName", request.user_name.as_ref());
+            maybe(told, "reason", request.reason.as_ref());
+            maybe(told, "domainId", request.domain.as_ref());
+        }
         RoomCommand::ResumeAnswer { after } => {
             tell(told, "type", "ai-resume");
             maybe(told, "afterIndex", *after);
@@ -99,7 +107,7 @@ fn in_room(command: &RoomCommand, told: &mut Told) {
 
 fn on_site(command: &VisitorsCommand, told: &mut Told) {
     match command {
-        VisitorsCommand::Join { visitor, data } => {
+        VisitorsCommand::Join { visitor, data, .. } => {
             tell(told, "type", "visitor-joined-domain");
             tell(told, "visitorId", visitor);
             maybe(told, "visitorData", data.as_ref());
@@ -108,13 +116,20 @@ fn on_site(command: &VisitorsCommand, told: &mut Told) {
             tell(told, "type", "visitor-left-domain");
             tell(told, "visitorId", visitor);
         }
-        VisitorsCommand::Activity { visitor, page } => {
+        VisitorsCommand::Activity { visitor, page, .. } => {
             tell(told, "type", "visitor-activity");
             tell(told, "visitorId", visitor);
             maybe(told, "url", page.url.as_ref());
             maybe(told, "title", page.title.as_ref());
         }
         VisitorsCommand::Stats => tell(told, "type", "get-domain-stats"),
+        VisitorsCommand::Rooms(_)
+        | VisitorsCommand::Report(_)
+        | VisitorsCommand::Complete { .. }
+        | VisitorsCommand::Unlist(_)
+        | VisitorsCommand::Erase { .. }
+        | VisitorsCommand::Retain { .. }
+        | VisitorsCommand::Know { .. } => unreachable!("no event asks for it"),
     }
 }
 
@@ -124,6 +139,7 @@ fn question(ask: &Ask, told: &mut Told) {
     maybe(told, "model", ask.model.as_ref());
     maybe(told, "domainId", ask.domain.as_ref());
     maybe(told, "userId", ask.user.as_ref());
+    maybe(told, "userName", ask.user_name.as_ref());
     maybe(told, "systemPrompt", ask.system_prompt.as_ref());
     maybe(told, "roomId", ask.room.as_ref());
 }

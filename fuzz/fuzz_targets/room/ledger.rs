@@ -31,6 +31,8 @@ pub(crate) struct Ledger {
 struct Request {
     step: Step,
     is_open: bool,
+    /// Whoever asked has gone; an answer has no need of a reader.
+    is_gone: bool,
     /// The answer as it was streamed so far.
     chunks: String,
     chunks_told: u32,
@@ -48,8 +50,19 @@ impl Ledger {
     }
 
     pub(crate) fn ask(&mut self, step: &Step) {
-        let request = Request { step: step.clone(), is_open: true, chunks: String::new(), chunks_told: 0 };
+        let request = Request {
+            step: step.clone(),
+            is_open: true,
+            is_gone: false,
+            chunks: String::new(),
+            chunks_told: 0,
+        };
         self.requests.insert(step.reply_to(), request);
+    }
+
+    pub(crate) fn lose(&mut self, conn: ConnId) {
+        let of_conn = |request: &&mut Request| request.step.conn == conn;
+        self.requests.values_mut().filter(of_conn).for_each(|request| request.is_gone = true);
     }
 
     /// The host told the asker that nothing was kept.
@@ -94,6 +107,8 @@ impl Ledger {
             Event::LiveAgentToggled { user_id, .. } => {
                 assert!(seats.values().any(|member| member.user == *user_id && is_agent(member)), "an agent");
             }
+            // The AI is no member; everybody is told.
+            Event::UserTyping { user_id, .. } if *user_id == UserId::ai() => {}
             Event::UserTyping { is_typing, .. } => {
                 let typing = (room.clone(), except.expect("not to who types"));
                 assert!(!is_typing || seats.contains_key(&typing.1), "a member types");
@@ -228,7 +243,11 @@ impl Ledger {
     }
 
     pub(crate) fn check_the_end(&mut self, seats: &BTreeMap<RoomId, Seats>, store: &mut Store) {
-        let waiting = self.requests.values().find(|request| request.is_open).map(|request| &request.step);
+        let waiting = self
+            .requests
+            .values()
+            .find(|request| request.is_open && !request.is_gone)
+            .map(|request| &request.step);
         assert!(waiting.is_none(), "{waiting:?} is never answered");
         assert!(self.typing.is_empty(), "somebody types for ever");
         for (room, seats) in seats {

@@ -1,9 +1,8 @@
 //! What may happen, read from a few bytes each, so that a mutation changes one thing.
 
-use std::sync::Arc;
-
 use serde_json::value::RawValue;
 use weeziq_core::Caller;
+use weeziq_core::access::identity::Identity;
 use weeziq_core::ai::model::{FinishReason, ModelEvent, ModelFailure, Usage};
 use weeziq_core::ids::{ClientMessageId, ConnId, DomainId, RoomId, Seq, SocketId, UserId, VisitorId};
 use weeziq_core::protocol::command::{
@@ -96,7 +95,7 @@ impl Step {
 
     fn caller(&self) -> Caller {
         let socket = SocketId::from_entropy(u128::from(self.conn.0) << 64);
-        Caller { conn: self.conn, socket, reply_to: Some(self.reply_to().into()) }
+        Caller { conn: self.conn, socket, reply_to: Some(self.reply_to().into()), identity: Identity::Open }
     }
 
     pub(crate) fn room_input(&self, world: &World) -> Option<RoomInput> {
@@ -112,10 +111,13 @@ impl Step {
                     model,
                     domain: None,
                     user: Some(user(self.conn.0 as u8)),
+                    user_name: None,
                     system_prompt: None,
                     room: shown_in.map(room),
+                    page: None,
+                    said: None,
                 };
-                Some(RoomInput::Ask { from, ask, settings: Arc::default() })
+                Some(RoomInput::Ask { from, ask, briefing: Box::default() })
             }
             _ => Some(RoomInput::Command { from, command: self.command(world)? }),
         }
@@ -134,6 +136,7 @@ impl Step {
                     epoch: if is_known { epoch.as_ref().into() } else { "another".into() },
                     last_seq: Seq(seq.into()),
                 }),
+                token: None,
             }),
             What::Leave => RoomCommand::Leave,
             What::Send { user: by, id, has_attachments } => RoomCommand::Send(SendMessage {
@@ -145,6 +148,7 @@ impl Step {
                 attachments: has_attachments
                     .then(|| RawValue::from_string("[ {\"a\":1e2}]".into()).ok())
                     .flatten(),
+                files: Box::default(),
                 domain: None,
             }),
             What::Typing(is_typing) => RoomCommand::Typing { is_typing: *is_typing },
@@ -181,9 +185,13 @@ impl Step {
         let data = serde_json::json!({ "userAgent": user_agent, "url": "/" }).to_string();
         let page = Page { url: Some(format!("/{}", self.at).into()), title: None };
         let command = match command {
-            0 => VisitorsCommand::Join { visitor: visitor.clone(), data: RawValue::from_string(data).ok() },
+            0 => VisitorsCommand::Join {
+                visitor: visitor.clone(),
+                data: RawValue::from_string(data).ok(),
+                country: None,
+            },
             1 => VisitorsCommand::Leave { visitor: visitor.clone() },
-            2 => VisitorsCommand::Activity { visitor: visitor.clone(), page },
+            2 => VisitorsCommand::Activity { visitor: visitor.clone(), page, country: None },
             _ => VisitorsCommand::Stats,
         };
         let mut caller = self.caller();

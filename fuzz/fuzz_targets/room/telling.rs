@@ -5,12 +5,14 @@ use weeziq_core::ids::RoomId;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::RoomInput;
 
-/// None for what a room that has just been built may do otherwise: it does not know when it last told who is here, nor
-/// what it asked to be woken for.
+/// None for what a room that has just been built may do otherwise: it does not know when it last told who is here or how
+/// it stands, nor what it asked to be woken for, and says again what nobody has come to ask.
 pub(crate) fn of(room: &RoomId, output: &Output) -> Option<String> {
     Some(match output {
         Output::Publish { event: Event::RoomUsers { .. }, .. }
         | Output::Reply { event: Event::RoomUsers { .. }, .. }
+        | Output::List(_)
+        | Output::Said { .. }
         | Output::WakeAt(_) => return None,
         Output::Reply { to, reply_to, event } => {
             format!("{room}: to {} {}", to.0, json(event, reply_to.as_deref()))
@@ -25,6 +27,7 @@ pub(crate) fn of(room: &RoomId, output: &Output) -> Option<String> {
         Output::TellObservers { event, .. } => format!("{room}: observers {}", json(event, None)),
         Output::AskModel { run, request } => format!("{room}: ask {} {:?}", run.0, request.turns),
         Output::CancelModel { run } => format!("{room}: cancel {}", run.0),
+        Output::Spend(spent) => format!("{room}: spend {:?} {:?}", spent.outcome, spent.usage),
         Output::Relay { room: to, input, .. } => format!("{room}: to {to} {}", spoken(input)),
     })
 }

@@ -95,7 +95,7 @@ impl Fault {
 
 impl World {
     pub(crate) fn new(flavour: Flavour) -> Self {
-        let models = Models { default: "gpt-x".into(), openai: true, google: true };
+        let models = Models::new(Some("gpt-x"), true, true);
         let ai_per_user = Quota::per_minute(if flavour.has_quota { 20 } else { 0 });
         Self {
             ledger: Ledger::default(),
@@ -166,6 +166,7 @@ impl World {
     }
 
     fn disconnect(&mut self, conn: ConnId, how: Farewell) {
+        self.ledger.lose(conn);
         for (room, seats) in &self.seats {
             if seats.contains_key(&conn) {
                 let input = RoomInput::Disconnected { conn, how };
@@ -278,10 +279,13 @@ impl World {
                 Output::WakeAt(at) => drop(self.wakes.insert((at, id.clone()))),
                 Output::AskModel { run, .. } => self.runs.push((id.clone(), run)),
                 Output::Relay { room, input, kept } => self.due.push_back(Due { room, input: *input, kept }),
-                Output::Reply { .. }
+                Output::List(_)
+                | Output::Said { .. }
+                | Output::Reply { .. }
                 | Output::Publish { .. }
                 | Output::TellObservers { .. }
-                | Output::CancelModel { .. } => {}
+                | Output::CancelModel { .. }
+                | Output::Spend(_) => {}
             }
         }
         self.ledger.turn_ends(id);

@@ -8,12 +8,12 @@ use tokio::time::sleep;
 use crate::audit::{self, Findings};
 use crate::cli::{Common, CrashFlags};
 use crate::dialect::Peer;
-use crate::failure::Result;
 use crate::fleet::dealt;
 use crate::mark::Room;
 use crate::report::{self, Outcome, Target};
 use crate::socket::Options;
 use crate::stage::{Stage, load, times_json};
+use weeziq_rig::Result;
 
 /// Uptime before a kill: from the middle of everybody's return to well after it.
 const UPTIME_MS: std::ops::Range<u64> = 200..2_500;

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::cli::{Common, JitterFlags};
 use crate::dialect::Peer;
-use crate::failure::Result;
 use crate::fleet::dealt;
 use crate::report::{self, Outcome, Target, ms};
 use crate::socket::Options;
 use crate::stage::{Stage, load, times_json};
 use crate::world::Cutting;
+use weeziq_rig::Result;
 
 const RETURN_MAX: Duration = Duration::from_secs(30);
 /// Messages before the first cut and after the last return, so that both edges are under load.

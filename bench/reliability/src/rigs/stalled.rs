@@ -9,7 +9,6 @@ use tokio::time::sleep;
 use crate::cli::{Common, Plan, StalledFlags, StalledPlan};
 use crate::client::Order;
 use crate::dialect::Peer;
-use crate::failure::Result;
 use crate::fleet::{Load, dealt};
 use crate::ledger::Verdict;
 use crate::mark::Room;
@@ -17,6 +16,7 @@ use crate::report::{self, Outcome, Target, mib, ms};
 use crate::socket::Options;
 use crate::stage::{Stage, times_json};
 use crate::world::Times;
+use weeziq_rig::Result;
 
 /// For each stalled reader its connection and the list of what it did not read; the frames themselves are shared by all
 /// of a room, so the megabyte that the contract grants each of them is there once.

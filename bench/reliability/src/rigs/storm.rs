@@ -7,12 +7,12 @@ use tokio::time::sleep;
 
 use crate::cli::{Common, Plan, StormFlags};
 use crate::dialect::Peer;
-use crate::failure::Result;
 use crate::fleet::{Load, dealt};
 use crate::report::{self, Outcome, Target, ms};
 use crate::socket::Options;
 use crate::stage::{Stage, load, times_json};
 use crate::world::Times;
+use weeziq_rig::Result;
 
 const BACK_MAX: Duration = Duration::from_secs(40);
 /// Messages after the last return.
@@ -60,7 +60,7 @@ async fn round(stage: &mut Stage, load: &Load, kill: bool, down: Duration) -> Re
         sleep(down).await;
         // Whoever is back from here on is back on the new one.
         fleet.world.forget_returns();
-        Ok::<_, crate::failure::Failure>((stopping, server.restart().await?))
+        Ok::<_, weeziq_rig::Failure>((stopping, server.restart().await?))
     });
     let (stopping, start) = outage.await?;
     stage.watch_server();

@@ -1,11 +1,11 @@
-//! Why a run could not be made, and who is to blame for it.
+//! Why a run could not be made, and who is to blame for it. A missed target is no failure but a result.
 
 use std::fmt;
 
-pub(crate) type Result<T> = std::result::Result<T, Failure>;
+pub type Result<T> = std::result::Result<T, Failure>;
 
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The command line asks for something that is not offered.
     Usage(String),
     /// The server under test did not do its part.
@@ -15,7 +15,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    pub(crate) fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Server(_) => 3,
@@ -24,7 +24,7 @@ impl Failure {
     }
 
     /// Puts the place in front: `rooms on weeziq-full: …`.
-    pub(crate) fn at(self, place: &str) -> Self {
+    pub fn at(self, place: &str) -> Self {
         match self {
             Self::Usage(why) => Self::Usage(format!("{place}: {why}")),
             Self::Server(why) => Self::Server(format!("{place}: {why}")),

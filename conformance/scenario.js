@@ -10,8 +10,8 @@ const SCENARIO_MS_MAX = 60_000;
 const LOG_TAIL_LINES = 40;
 const SAY_BATCH = 30;
 
-/** Limits off, for every test that is not about them: they count per connection, user and address, which tests share. */
-export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0" };
+/** Limits off, for every test that is not about them: they count per connection, user, address and endpoint, which tests share. */
+export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0", AI_BREAKER_FAILURES: "0" };
 
 /** @typedef {Record<string, string | undefined>} Settings `undefined` leaves a setting at the host's default */
 /** @typedef {keyof import("./hosts/index.js").Capabilities} Capability */

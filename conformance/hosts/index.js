@@ -19,6 +19,8 @@
  * @property {(env: Record<string, string>, entering?: string[]) => Promise<import("./child.js").Exit & {output: string}>} [runToExit]  with
  *   `process`: a start that must fail, run by the command `entering` if that is given; rejects if it still runs after a guard
  *   time (and kills it)
+ * @property {(args: string[], env?: Record<string, string>, entering?: string[]) => Promise<import("./child.js").Exit & {output: string}>} [run]  with
+ *   `process`: another process of the host's program, with these words on its command line, on the same storage; waits for its end
  * @property {(kind: "room" | "domain", name: string) => Promise<void>} [evict]  with `eviction`: takes what serves that room or
  *   domain out of memory, its sockets kept open. Waits until it has nothing under way; rejects if it was not in memory
  * @property {() => number} [memoryBytesPeak]  with `memory`: the most that its process has held since its start
@@ -48,9 +50,9 @@
  * @property {boolean} ownLog  nobody else writes into its log: one JSON object a line in production
  * @property {boolean} shards  spreads its rooms over as many parts as `SHARDS` says
  * @property {boolean} socketIo  speaks Socket.IO at `/socket.io/`
- * @property {boolean} files  keeps files
  * @property {boolean} panics  can be had with routes that panic, to show what that does to others
  * @property {boolean} costs  is billed by what it does, and can be had with a meter
+ * @property {boolean} metrics  counts what it does, for `/metrics`
  * @property {boolean} eviction  lets an idle room or domain fall out of memory while its sockets stay open
  */
 

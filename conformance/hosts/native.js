@@ -28,9 +28,9 @@ class NativeHost {
     shards: true,
     socketIo: true,
     eviction: false,
-    files: false,
     panics: false,
     costs: false,
+    metrics: true,
     memory: existsSync("/proc/self/status"),
     // Asked only where a test asks.
     get smallStorage() {
@@ -120,6 +120,17 @@ class NativeHost {
     await this.#volume.free();
   }
 
+  async run(args, env = {}, entering = this.#volume?.entering) {
+    let output = "";
+    const child = spawnBinary({ DATA_DIR: this.dataDir, ...env }, (text) => (output += text), entering, args);
+    const exited = exitOf(child);
+    const exit = await within(EXIT_MS_MAX, exited, `weeziq ${args.join(" ")} did not end`).catch((error) => {
+      child.kill("SIGKILL");
+      throw error;
+    });
+    return { ...exit, output };
+  }
+
   async runToExit(env, entering) {
     let output = "";
     const child = spawnBinary(env, (text) => (output += text), entering);
@@ -132,8 +143,8 @@ class NativeHost {
 }
 
 /** @param {string[]} [entering] a command that runs it where it belongs */
-function spawnBinary(env, onOutput, entering = []) {
-  const [command, ...args] = [...entering, binaryPath()];
+function spawnBinary(env, onOutput, entering = [], words = []) {
+  const [command, ...args] = [...entering, binaryPath(), ...words];
   return spawnGroup(command, args, {
     // Started where no .env of the developer is found.
     cwd: tmpdir(),

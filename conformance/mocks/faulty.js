@@ -90,6 +90,23 @@ export class Exchange {
     this.raw(`data: ${JSON.stringify(this.gemini ? geminiChunk(text) : openAiChunk({ content: text }))}\n\n`);
   }
 
+  /** Calls a tool in place of an answer, as each provider writes it, and ends. */
+  callTool(name, args) {
+    const data = JSON.stringify(args);
+    const half = Math.floor(data.length / 2);
+    const call = (index, fields) => openAiChunk({ tool_calls: [{ index, ...fields }] });
+    const records = this.gemini
+      ? [{ candidates: [{ content: { role: "model", parts: [{ functionCall: { name, args } }] }, finishReason: "STOP", index: 0 }] }]
+      : [
+          call(0, { id: "call_1", type: "function", function: { name, arguments: "" } }),
+          call(0, { function: { arguments: data.slice(0, half) } }),
+          call(0, { function: { arguments: data.slice(half) } }),
+          openAiChunk({}, "tool_calls"),
+        ];
+    for (const record of records) this.raw(`data: ${JSON.stringify(record)}\n\n`);
+    this.res.end(this.gemini ? "" : "data: [DONE]\n\n");
+  }
+
   /** The end as the provider writes it: finish reason, usage, and OpenAI's [DONE]. */
   finish() {
     const end = this.gemini

@@ -24,6 +24,16 @@ function assertDiscreet(...texts) {
   for (const shown of texts) assert.ok(!shown.includes(faulty.RAW_ERROR), `a provider's raw error is shown: ${shown}`);
 }
 
+/** As in `limits.rs`. */
+const ANSWER_BYTES_MAX = 256 * 1024;
+
+/** Keeps the connection busy with a record that never ends, a byte at a time. @param {faulty.Exchange} exchange */
+function drips(exchange) {
+  exchange.raw("data: ");
+  const timer = setInterval(() => exchange.raw(" "), 50);
+  void exchange.gone.then(() => clearInterval(timer));
+}
+
 const beforeFirstToken = [
   ["answers nothing at all", faulty.hangs(), "ai_timeout"],
   ["sends the head of a stream and no token", faulty.hangsAfterHead(), "ai_timeout"],
@@ -80,6 +90,55 @@ for (const [dialect, model] of Object.entries(dialects)) {
       const { complete } = await streamAnswer(client, { message: "hello", conversationId: s.unique("talk"), model });
       assertShape(complete, { fullResponse: "Half an answer", error: true, code: "ai_timeout", finishReason: "error", fallback: text });
       // The upstream request is dropped, not left to run.
+      await provider.requests[0].gone;
+    });
+
+    scenario("sends ten million characters: the answer is cut at its limit, and the model is dropped", async (s) => {
+      const sent = Array.from({ length: 1_000 }, (_, n) => `${n} `.repeat(Math.ceil(10_000 / `${n} `.length)));
+      provider.play(async (exchange) => {
+        for (const piece of sent) {
+          if (exchange.res.destroyed) return;
+          exchange.token(piece);
+          await new Promise(setImmediate);
+        }
+        exchange.finish();
+      });
+      const client = await s.connect();
+      const { complete, joined } = await streamAnswer(client, { message: "hello", conversationId: s.unique("talk"), model });
+      assertShape(complete, { finishReason: "length", error: absent });
+      assert.equal(complete.fullResponse, sent.join("").slice(0, ANSWER_BYTES_MAX));
+      assert.equal(joined, complete.fullResponse);
+      await provider.requests[0].gone;
+    });
+
+    scenario("sends one record of ten million characters: the fallback sentence", async (s) => {
+      provider.play(async (exchange) => {
+        exchange.raw("data: ");
+        for (let n = 0; n < 1_000 && !exchange.res.destroyed; n += 1) {
+          exchange.raw("x".repeat(10_000));
+          await new Promise(setImmediate);
+        }
+      });
+      const { complete, chunks } = await streamAnswer(await s.connect(), { message: "hello", conversationId: s.unique("talk"), model });
+      assertShape(complete, { fullResponse: text, error: true, code: "ai_unavailable", finishReason: "error" });
+      assert.equal(chunks.length, 0);
+      await Promise.all(provider.requests.map((exchange) => exchange.gone));
+    });
+
+    scenario("sends a byte now and then and never a token: no byte puts off the deadline", async (s) => {
+      provider.play((exchange) => drips(exchange));
+      const { complete } = await streamAnswer(await s.connect(), { message: "hello", conversationId: s.unique("talk"), model });
+      assertShape(complete, { fullResponse: text, error: true, code: "ai_timeout", finishReason: "error" });
+      await Promise.all(provider.requests.map((exchange) => exchange.gone));
+    });
+
+    scenario("goes on midway with a byte now and then: the deadline of the whole ends it", async (s) => {
+      provider.play((exchange) => {
+        exchange.token("Half an answer");
+        drips(exchange);
+      });
+      const { complete } = await streamAnswer(await s.connect(), { message: "hello", conversationId: s.unique("talk"), model });
+      assertShape(complete, { fullResponse: "Half an answer", error: true, code: "ai_timeout", finishReason: "error", fallback: text });
       await provider.requests[0].gone;
     });
 

@@ -52,6 +52,41 @@ describe("with small limits", () => {
   });
 });
 
+/** Over connections of their own and over HTTP, half each. @param {(n: number) => object} question */
+async function askAtOnce(s, count, question) {
+  const clients = await Promise.all(Array.from({ length: count / 2 }, () => s.connect()));
+  const overSockets = clients.map((client, n) => client.ask({ type: "ai-chat", message: `question ${n}`, ...question(n) }));
+  const overHttp = clients.map((_, n) => post(s.url("/ai/chat"), { message: `question over HTTP ${n}`, ...question(count / 2 + n) }).then(({ json }) => json));
+  const replies = await Promise.all([...overSockets, ...overHttp]);
+  const refused = replies.filter(({ code }) => code === "rate_limited");
+  for (const refusal of refused) assert.ok(refusal.retryAfterMs > 0);
+  assert.ok(replies.every((reply) => refused.includes(reply) || reply.message?.startsWith("You said: question")), JSON.stringify(replies));
+  return count - refused.length;
+}
+
+describe("a user who asks all at once", () => {
+  const perUser = 5;
+  const { scenario } = suite({ ...models.env, AI_PER_USER_PER_MIN: `${perUser}`, AI_PER_IP_PER_MIN: "0" });
+
+  scenario("a user is answered just as often as the limit says, from however many connections", async (s) => {
+    const asking = { domainId: s.unique("shop"), userId: "ann" };
+    assert.equal(await askAtOnce(s, 2 * perUser, () => asking), perUser);
+    assert.equal(await askAtOnce(s, 2, () => asking), 0);
+    assert.equal(await askAtOnce(s, 2, () => ({ ...asking, userId: "bob" })), 2);
+  });
+});
+
+describe("an address that asks all at once", () => {
+  const perAddress = 12;
+  const { scenario } = suite({ ...models.env, AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: `${perAddress}` });
+
+  scenario("an address is answered just as often, under whatever names it asks", async (s) => {
+    const domainId = s.unique("shop");
+    assert.equal(await askAtOnce(s, 2 * perAddress, (n) => ({ domainId, userId: `user-${n}` })), perAddress);
+    assert.equal(await askAtOnce(s, 2, (n) => ({ domainId, userId: `later-${n}` })), 0);
+  });
+});
+
 describe("switched off", () => {
   const { scenario } = suite(models.env);
 

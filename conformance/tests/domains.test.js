@@ -10,6 +10,7 @@ const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
 const { scenario } = suite({ ...provider.env, AI_FIRST_TOKEN_MS: "2000", AI_TOTAL_MS: "4000" });
 
+const schemaVersion = 2;
 const SETTINGS = {
   name: "The Shop",
   welcomeMessage: "Welcome!",
@@ -28,15 +29,15 @@ const put = (s, domainId, body) =>
 scenario("settings of a domain are kept as they were given", async (s) => {
   const domainId = s.unique("shop.example/a b");
   const url = s.url(`/domains/${encodeURIComponent(domainId)}`);
-  assert.deepEqual((await get(url)).json, { domainId });
+  assert.deepEqual((await get(url)).json, { domainId, schemaVersion });
   const stored = await put(s, domainId, { ...SETTINGS, unknown: { a: 1 } });
   assert.equal(stored.status, 200);
-  assert.deepEqual(stored.json, { domainId, ...SETTINGS });
-  assert.deepEqual((await get(url)).json, { domainId, ...SETTINGS });
-  assert.deepEqual((await put(s, domainId, { name: "Closed" })).json, { domainId, name: "Closed" });
+  assert.deepEqual(stored.json, { domainId, schemaVersion, ...SETTINGS });
+  assert.deepEqual((await get(url)).json, { domainId, schemaVersion, ...SETTINGS });
+  assert.deepEqual((await put(s, domainId, { name: "Closed" })).json, { domainId, schemaVersion, name: "Closed" });
   await s.host.kill9();
   await s.host.restart();
-  assert.deepEqual((await get(s.url(`/domains/${encodeURIComponent(domainId)}`))).json, { domainId, name: "Closed" });
+  assert.deepEqual((await get(s.url(`/domains/${encodeURIComponent(domainId)}`))).json, { domainId, schemaVersion, name: "Closed" });
 });
 
 scenario("the AI of a domain is told the domain's prompt, over each road, and answers by its model", async (s) => {

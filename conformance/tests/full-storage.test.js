@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { after } from "node:test";
+import { eventually } from "../eventually.js";
 import { Follower, storedLog } from "../follower.js";
 import { get, post } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
@@ -55,13 +56,12 @@ async function speakUntilRefused(client, room, userId, prefix) {
 
 /** Asks until storage works again, which nobody tells it. */
 async function untilKept(client, event) {
-  const giveUpAt = Date.now() + PATIENCE_MS;
-  for (;;) {
+  const asked = async () => {
     const reply = await client.ask(event);
-    if (reply.type === "message-sent") return reply;
-    assertError(reply, "unavailable");
-    assert.ok(Date.now() < giveUpAt, `storage has room again, yet ${JSON.stringify(reply)}`);
-  }
+    if (reply.type !== "message-sent") assertError(reply, "unavailable");
+    return reply;
+  };
+  return eventually(asked, ({ type }) => type === "message-sent");
 }
 
 scenario("messages are refused and taken back, reading goes on, and afterwards no number is missing", async (s) => {

@@ -1,6 +1,7 @@
 /** HTTP: every route that applications already call, and what operators ask for. */
 import assert from "node:assert/strict";
 import { after } from "node:test";
+import { hostName } from "../hosts/index.js";
 import { get, openStream, post, request, sseEvents } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
 import { suite } from "../scenario.js";
@@ -171,4 +172,20 @@ scenario("a route nobody serves is a JSON error", async (s) => {
 
 scenario("the socket's address without an upgrade says what is missing", async (s) => {
   assert.equal((await get(s.url("/ws"))).status, 426);
+});
+
+scenario("the interface describes itself, and every route that it names is there", async (s) => {
+  const { status, headers, json } = await get(s.url("/openapi.json"));
+  assert.equal(status, 200);
+  assert.match(headers.get("content-type"), /^application\/json/);
+  for (const [path, methods] of Object.entries(json.paths)) {
+    for (const [method, operation] of Object.entries(methods)) {
+      if (operation["x-native-only"] && hostName !== "native") continue;
+      const url = s.url(path.replaceAll(/\{\w+\}/g, s.unique("name")));
+      const reply = await request(url, { method: method.toUpperCase(), ...(["post", "put"].includes(method) ? { body: "{}" } : {}) });
+      assert.notEqual(reply.status, 405, `${method} ${path}: ${reply.text}`);
+      assert.ok(reply.status < 500, `${method} ${path}: ${reply.text}`);
+      if (reply.status === 404) assert.doesNotMatch(reply.json?.error ?? "", /^there is nothing at/, `${method} ${path}`);
+    }
+  }
 });

@@ -1,0 +1,63 @@
+/**
+ * Makes what a host has stored older, while the host does not run: a site keeps things for a day at least, and no test waits for
+ * that. Both hosts keep SQLite; what bears a time in either is listed here.
+ *
+ * Runs as a program of its own, on the Node that the repository brings: an older one has no SQLite.
+ */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { argv, execPath } from "node:process";
+import { fileURLToPath } from "node:url";
+
+const SELF = fileURLToPath(import.meta.url);
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Columns of milliseconds. */
+const MOMENTS = {
+  event: ["at"],
+  turn: ["at"],
+  run: ["started_at", "ended_at"],
+  room: ["created_at"],
+  conversation: ["since", "last_at"],
+  visitor: ["first_at", "joined_at", "last_at"],
+  traffic: ["hour"],
+  inbox_room: ["created_at"],
+};
+
+/** @param {import("./hosts/index.js").Host} host that is stopped @param {number} days */
+export function age(host, days) {
+  const installed = fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url));
+  execFileSync(existsSync(installed) ? installed : execPath, ["--no-warnings", SELF, host.dataDir, String(days)], { stdio: ["ignore", "inherit", "inherit"] });
+}
+
+async function ageAll(dir, days) {
+  const { DatabaseSync } = await import("node:sqlite");
+  let aged = 0;
+  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
+    if (!/\.(db|sqlite)$/.test(entry.name)) continue;
+    const db = new DatabaseSync(join(entry.parentPath, entry.name));
+    aged += ageDatabase(db, days);
+    db.close();
+  }
+  if (aged === 0) throw new Error(`nothing in ${dir} has a time`);
+}
+
+function ageDatabase(db, days) {
+  let aged = 0;
+  for (const [table, columns] of Object.entries(MOMENTS)) {
+    const known = db.prepare("SELECT name FROM pragma_table_info(?)").all(table).map(({ name }) => name);
+    for (const column of columns.filter((name) => known.includes(name))) {
+      aged += Number(db.prepare(`UPDATE ${table} SET ${column} = ${column} - ?`).run(days * DAY_MS).changes);
+    }
+    if (table === "inbox_room" && known.length > 0) {
+      const earlier = `strftime('%Y-%m-%dT%H:%M:%fZ', json_extract(summary, '$.createdAt'), '-${days} days')`;
+      db.exec(`UPDATE inbox_room SET summary = json_set(summary, '$.createdAt', ${earlier})`);
+    }
+  }
+  if (db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'ai_use'").get()) db.exec(`UPDATE ai_use SET date = date(date, '-${days} days')`);
+  return aged;
+}
+
+if (argv[1] === SELF) await ageAll(argv[2], Number(argv[3]));

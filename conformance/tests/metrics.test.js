@@ -1,0 +1,235 @@
+/** What the service says of itself to whoever watches over it: numbers that follow what happens, and readiness that means it. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { describe } from "node:test";
+import { eventually } from "../eventually.js";
+import { get, post } from "../http.js";
+import { hostName } from "../hosts/index.js";
+import { nameOf, say, sayMany, suite } from "../scenario.js";
+import { assertError, assertHttpError } from "../shape.js";
+
+
+/**
+ * The page as a map from `name{labels}` to its number. Whoever reads it must be able to: every line is a sample or a comment, each
+ * name has its type before it, and no sample is told twice.
+ * @param {string} text
+ */
+function parsed(text) {
+  const types = new Map(), samples = new Map();
+  assert.ok(text.endsWith("\n"), "the last line ends");
+  for (const line of text.trimEnd().split("\n")) {
+    const [, declared, type] = /^# TYPE (\w+) (counter|gauge|histogram|summary)$/.exec(line) ?? [];
+    if (declared) types.set(declared, type);
+    if (line.startsWith("#")) continue;
+    const [, name, labels = "", value] = /^([a-z_]+)(\{(?:[a-z]+="[^"\\\n]*",?)+\})? (\S+)$/.exec(line) ?? [];
+    assert.ok(name && Number.isFinite(Number(value)), `not a sample: ${line}`);
+    assert.ok(types.has(name) || ["histogram", "summary"].includes(types.get(name.replace(/_(bucket|sum|count)$/, ""))), `${name} has no type`);
+    assert.ok(!samples.has(name + labels), `${name}${labels} is told twice`);
+    samples.set(name + labels, Number(value));
+  }
+  return samples;
+}
+
+async function metrics(s) {
+  const { status, headers, text } = await get(s.url("/metrics"));
+  assert.equal(status, 200);
+  assert.equal(headers.get("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+  return parsed(text);
+}
+
+/** By how much each sample has grown while that was done; a counter that was not there began at zero. */
+async function grown(s, doing) {
+  const before = await metrics(s);
+  await doing();
+  const after = await metrics(s);
+  return (sample) => (after.get(sample) ?? 0) - (before.get(sample) ?? 0);
+}
+
+/** Of all shards. */
+const total = (samples, name) => [...samples].filter(([sample]) => sample.startsWith(`${name}{`)).reduce((sum, [, value]) => sum + value, 0);
+
+/** Connections end a moment after their client says so. */
+const until = (s, isSo) => eventually(() => metrics(s), isSo);
+
+describe("numbers", () => {
+  const { host, scenario: played } = suite({ SHARDS: "2" }, { needs: "metrics" });
+  const scenario = (name, play) => played(name, play, { needs: "metrics" });
+
+  scenario("connections by transport, and none of those who have gone", async (s) => {
+    const room = s.unique("room");
+    const ann = await s.member(room, "ann");
+    await s.socketIoMember(room, "bob", { transports: ["websocket"] });
+    await s.socketIoMember(room, "cid", { transports: ["polling"] });
+    await get(s.url("/metrics"));
+    const samples = await metrics(s);
+    for (const transport of ["websocket", "socketio-websocket", "socketio-polling"]) {
+      assert.equal(samples.get(`weeziq_connections{transport="${transport}"}`), 1, transport);
+      assert.equal(samples.get(`weeziq_connections_total{transport="${transport}"}`), 1, transport);
+    }
+    assert.equal(samples.get("weeziq_members"), 3);
+    ann.socket.close();
+    await until(s, (after) => after.get('weeziq_connections{transport="websocket"}') === 0);
+  });
+
+  scenario("what is said, told, refused and stored", async (s) => {
+    const room = s.unique("room");
+    const [ann] = [await s.member(room, "ann"), await s.member(room, "bob"), await s.member(room, "cid")];
+    const by = await grown(s, async () => {
+      await sayMany(ann, room, "ann", 10);
+      assertError(await ann.ask({ type: "no-such-event" }), "unknown_type");
+      await post(s.url("/ai/chat"), { message: "hello", userId: s.unique("visitor") });
+      await get(s.url("/nothing/here"));
+    });
+    assert.equal(by('weeziq_events_total{kind="send-message"}'), 10);
+    assert.equal(by('weeziq_events_total{kind="ai-chat"}'), 1);
+    assert.equal(by("weeziq_deliveries_total"), 30);
+    assert.equal(by('weeziq_events_refused_total{code="unknown_type"}'), 1);
+    assert.equal(by('weeziq_ai_questions_total{provider="demo"}'), 1);
+    assert.equal(by('weeziq_http_requests_total{route="/ai/chat",method="POST",status="200"}'), 1);
+    assert.equal(by('weeziq_http_requests_total{route="none",method="GET",status="404"}'), 1);
+    const samples = await metrics(s);
+    const last = { commit: "+Inf", sync: "+Inf" };
+    for (const [what, le] of Object.entries(last)) {
+      assert.ok(total(samples, `weeziq_${what}_seconds_count`) > 0, `${what}s are counted`);
+      for (const shard of ["0", "1"]) {
+        assert.equal(samples.get(`weeziq_${what}_seconds_bucket{shard="${shard}",le="${le}"}`), samples.get(`weeziq_${what}_seconds_count{shard="${shard}"}`));
+      }
+    }
+    assert.deepEqual(["0", "1"].map((shard) => samples.get(`weeziq_shard_up{shard="${shard}"}`)), [1, 1]);
+    for (const name of ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds", "weeziq_disk_free_bytes"]) {
+      assert.ok(samples.get(name) > 0, name);
+    }
+  });
+
+  scenario("who came back, with what was missed or with a history", async (s) => {
+    const room = s.unique("room");
+    const { joined: { epoch } } = await s.member(room, "ann");
+    const by = await grown(s, async () => {
+      await s.member(room, "bob", { epoch, lastSeq: 0 });
+      await s.member(room, "cid", { epoch: "of-another-life", lastSeq: 7 });
+      await s.member(room, "dan");
+    });
+    assert.equal(by('weeziq_resumes_total{result="resumed"}'), 1);
+    assert.equal(by('weeziq_resumes_total{result="history"}'), 1);
+  });
+
+  scenario("visitors who are here", async (s) => {
+    const before = await metrics(s);
+    const domainId = s.unique("domain");
+    for (const visitorId of ["v1", "v2"]) await post(s.url("/visitors/add"), { domainId, visitorId });
+    assert.equal((await metrics(s)).get("weeziq_visitors") - before.get("weeziq_visitors"), 2);
+  });
+
+  scenario("one that does not read: what it could not be told, and that it was let go", async (s) => {
+    const room = s.unique("room");
+    const [ann, slow] = [await s.member(room, "ann"), await s.member(room, "slow")];
+    slow.socket.pause();
+    const text = "x".repeat(15_000);
+    const afterMore = async () => {
+      await sayMany(ann, room, "ann", 100, () => text);
+      return metrics(s);
+    };
+    const samples = await eventually(afterMore, (page) => page.get('weeziq_connections_closed_total{reason="too-slow"}') > 0);
+    assert.ok(samples.get("weeziq_slow_readers") >= 0);
+  });
+
+  scenario("a name that a client chose is in no label", async (s) => {
+    await fetch(s.url("/planted-path"), { method: "BREW" }).catch(() => {});
+    const ann = await s.connect();
+    await ann.ask({ type: "planted-type" });
+    const { text } = await get(s.url("/metrics"));
+    assert.doesNotMatch(text, /planted|BREW/);
+    assert.match(host.logs(), /ready at/);
+  });
+});
+
+describe("models", () => {
+  const { host, scenario } = suite(() => ({ OPENAI_BASE_URL: "http://127.0.0.1:1/v1", AI_BREAKER_FAILURES: "1" }), { needs: "metrics" });
+
+  scenario("one that cannot be reached: attempts, failures by why, and that it is left alone", async (s) => {
+    await post(s.url("/ai/chat"), { message: "hello", userId: s.unique("visitor") });
+    await post(s.url("/ai/chat"), { message: "hello again", userId: s.unique("visitor") });
+    const samples = await metrics(s);
+    const of = (name, more = "") => samples.get(`weeziq_ai_${name}{endpoint="0",url="http://127.0.0.1:1/v1"${more}}`);
+    assert.ok(of("attempts_total") >= 1);
+    assert.equal(of("failures_total", ',reason="unavailable"'), of("attempts_total"));
+    assert.equal(of("breaker_open"), 1);
+    assert.ok(of("refused_total") >= 1);
+    assert.equal(of("first_token_seconds_count"), 0);
+    assert.match(host.logs(), /ready at/);
+  });
+});
+
+describe("where tokens say who somebody is", () => {
+  const { host, scenario } = suite({ AUTH_SECRET: "planted-".repeat(5) }, { needs: "metrics" });
+
+  scenario("numbers are for staff of all sites", async (s) => {
+    const asks = async (...words) => {
+      const token = words.length ? (await host.run(["token", ...words], { AUTH_SECRET: "planted-".repeat(5) })).output.trim() : undefined;
+      return get(s.url("/metrics"), token ? { authorization: `Bearer ${token}` } : {});
+    };
+    assertHttpError(await asks(), 403, "forbidden");
+    assertHttpError(await asks("--sub", "vic", "--role", "visitor", "--domain", "shop.example"), 403, "forbidden");
+    assertHttpError(await asks("--sub", "ann", "--role", "agent", "--domain", "shop.example"), 403, "forbidden");
+    parsed((await asks("--sub", "prometheus", "--role", "agent", "--domain", "*")).text);
+  });
+});
+
+describe("a listener of its own", () => {
+  let port;
+  const address = async () => {
+    // Free a moment ago is as good as it gets; the port has to be known before.
+    const server = createServer().listen(0, "127.0.0.1");
+    await once(server, "listening");
+    port = server.address().port;
+    await new Promise((resolve) => server.close(resolve));
+    return { METRICS_ADDR: `127.0.0.1:${port}` };
+  };
+  const { scenario } = suite(address, { needs: "metrics" });
+
+  scenario("is then the only place for them, and serves nothing else", async (s) => {
+    const own = (path) => get(`http://127.0.0.1:${port}${path}`);
+    parsed((await own("/metrics")).text);
+    for (const path of ["/readyz", "/healthz"]) assert.equal((await own(path)).status, 200);
+    assertHttpError(await get(s.url("/metrics")), 404, "not_found");
+    assertHttpError(await own("/stats/domains"), 404, "not_found");
+  });
+});
+
+describe("readiness", () => {
+  const { host, scenario } = suite({ SHARDS: "1" }, { needs: "smallStorage", storageBytes: 4 * 1024 * 1024 });
+
+  scenario("is refused while nothing can be stored, says why, and comes back by itself", async (s) => {
+    const room = s.unique("room");
+    const ann = await s.member(room, "ann");
+    await say(ann, room, "ann", "before");
+    await host.fillStorage();
+    for (let refused = 0; refused < 3; ) {
+      const reply = await ann.ask({ type: "send-message", roomId: room, userId: "ann", userName: nameOf("ann"), role: "user", message: "x".repeat(4_000) });
+      if (reply.type === "error") refused += 1;
+    }
+    const samples = await metrics(s);
+    assert.equal(samples.get('weeziq_storage_failing{shard="0"}'), 1);
+    assert.ok(samples.get('weeziq_commits_failed_total{shard="0"}') >= 3);
+    const unready = await get(s.url("/readyz"));
+    assertHttpError(unready, 503, "unavailable");
+    assert.match(unready.json.error, /shard 0 cannot store/);
+    assert.equal((await get(s.url("/healthz"))).status, 200, "a restart would not help");
+    await host.freeStorage();
+    // Nobody but whoever asks whether it is ready: traffic has been taken elsewhere.
+    await eventually(() => get(s.url("/readyz")), ({ status }) => status === 200);
+    assert.equal((await metrics(s)).get('weeziq_storage_failing{shard="0"}'), 0);
+  });
+});
+
+describe("a host without numbers of its own", () => {
+  const { scenario } = suite();
+
+  scenario("says so and where there are some", async (s) => {
+    if (hostName !== "cloudflare") return;
+    const reply = await get(s.url("/metrics"));
+    assertHttpError(reply, 404, "not_found");
+    assert.match(reply.json.error, /analytics/);
+  });
+});

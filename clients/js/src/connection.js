@@ -1,6 +1,6 @@
 /** One WebSocket that comes back. */
 import { emitter } from "./emitter.js";
-import { WeeziqError } from "./errors.js";
+import { WeeziqError, wrapped } from "./errors.js";
 import { requests } from "./requests.js";
 
 /** @import { On } from "./emitter.js" */
@@ -23,7 +23,7 @@ import { requests } from "./requests.js";
  * @property {State} state
  * @property {number} [attempt] how many times in a row it failed, with `waiting`
  * @property {number} [retryInMs] with `waiting`
- * @property {WeeziqError} [error] why it waits
+ * @property {WeeziqError} [error] why it waits, or is closed
  *
  * @typedef {object} ConnectionEvents
  * @property {Status} status
@@ -51,7 +51,8 @@ import { requests } from "./requests.js";
  *   method here
  * @property {(error: WeeziqError) => void} drop gives this connection up for the next one
  * @property {() => void} wake no more waiting: tries at once, or asks a silent server whether it is there. A server's own hint is kept to
- * @property {() => void} close for good. What was not answered is refused with `closed`; what is stored stays so
+ * @property {(error?: WeeziqError) => void} close for good. What was not answered is refused with `closed`, or with why; what is
+ *   stored stays so
  */
 
 const ABUSE = 1008;
@@ -134,7 +135,7 @@ export function openConnection(address, options = {}) {
       if (connection.token) target.searchParams.set("token", connection.token);
       socket = new WebSocket(target.href);
     } catch (cause) {
-      if (isCurrent()) drop(new WeeziqError(blame, String(cause), { cause }));
+      if (isCurrent()) drop(wrapped(blame, cause));
       return;
     }
     socket.onopen = () => isCurrent() && opened();
@@ -144,7 +145,7 @@ export function openConnection(address, options = {}) {
       socket.onclose = null;
       if (connection.state === "open") {
         const hint = /retryAfterMs=(\d+)/.exec(reason);
-        return drop(new WeeziqError("lost", `closed with ${closeCode} ${reason}`, { closeCode }), hint?.[1]);
+        return drop(new WeeziqError("lost", `${closeCode} ${reason}`, { closeCode }), hint?.[1]);
       }
       const code = (await answers(new URL("healthz", httpOf(url)), deadlineMs)) ? "refused" : "unreachable";
       if (isCurrent()) drop(new WeeziqError(code, url.href));
@@ -182,9 +183,11 @@ export function openConnection(address, options = {}) {
     const error = new WeeziqError(frame.code, frame.message, frame);
     if (!settle(replyTo, error)) failed(error);
     if (error.code !== "unauthorized") return;
-    // Expired while connected: the next connection asks for a new one. One that is no better has to wait longer.
+    // Expired while connected: the next connection asks for a new one. One that is no better has to wait longer, and one that
+    // cannot become any better is no reason to come back.
     hasAnswered = false;
-    drop(error);
+    if (typeof token === "string") connection.close(error);
+    else drop(error);
   };
 
   /** Silence is checked, not each frame timed: a busy connection costs one timer in twenty seconds. */
@@ -220,9 +223,8 @@ export function openConnection(address, options = {}) {
     drop,
     wake,
     ...asking,
-    close() {
+    close(error = new WeeziqError("closed")) {
       if (connection.state === "closed") return;
-      const error = new WeeziqError("closed");
       clearTimeout(timer);
       ended.abort();
       hangUp();
@@ -271,5 +273,5 @@ function watchPage(wake, signal) {
   const how = { signal };
   // Not everywhere where there is an addEventListener are there such events: a Cloudflare Worker has none.
   if (navigator && "onLine" in navigator) addEventListener("online", wake, how);
-  document?.addEventListener("visibilitychange", () => document.visibilityState === "visible" && wake(), how);
+  document?.addEventListener("visibilitychange", () => document.hidden || wake(), how);
 }

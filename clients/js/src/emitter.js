@@ -1,5 +1,7 @@
 /** Listeners by name. One that throws harms no other, and no connection. */
-import { WeeziqError } from "./errors.js";
+import { wrapped } from "./errors.js";
+
+/** @import { WeeziqError } from "./errors.js" */
 
 /**
  * @template {Record<string, any>} Events
@@ -26,7 +28,7 @@ export function emitter(unheard) {
       try {
         listener(value);
       } catch (cause) {
-        const error = new WeeziqError("callback", String(cause), { cause });
+        const error = wrapped("callback", cause);
         // What an error's listener throws has nowhere else to go.
         if (name === "error") console.error(error);
         else failed(error);

@@ -45,6 +45,9 @@ export class WeeziqError extends Error {
   }
 }
 
+/** What something else threw, as an error of ours. @param {ErrorCode} code @param {unknown} cause */
+export const wrapped = (code, cause) => new WeeziqError(code, String(cause), { cause });
+
 /** A server that is busy says these; the same request may do later. @param {WeeziqError} error */
 export const isPassing = ({ code }) => /^(rate_limited|unavailable|interrupted|timeout|bad_frame|unauthorized)$/.test(code);
 

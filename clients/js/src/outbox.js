@@ -3,7 +3,7 @@
  * of two the server could refuse the first for its rate and take the second.
  */
 import { randomId } from "./emitter.js";
-import { WeeziqError, againInMs, deferred, isPassing } from "./errors.js";
+import { WeeziqError, againInMs, deferred, isPassing, wrapped } from "./errors.js";
 
 /** @import { Connection } from "./connection.js" */
 /** @import { Emitter } from "./emitter.js" */
@@ -40,7 +40,7 @@ export function outbox({ ask, url, options }, event, { emit, failed }, isJoined)
   /** @type {any} */
   let timer;
 
-  const lament = (/** @type {unknown} */ cause) => failed(new WeeziqError("storage", String(cause), { cause }));
+  const lament = (/** @type {unknown} */ cause) => failed(wrapped("storage", cause));
 
   /** Sends the next one, if the room is there to hear it. */
   const pump = () => {

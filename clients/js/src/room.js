@@ -130,17 +130,26 @@ export function joinRoom(connection, roomId, { position: known, customerData, ..
     if (position && !resumed) emit("reset", { reason: isBehind ? "missed" : "replaced", after: position.seq, seq });
     if (isBehind) catchUp(position);
     // In an empty room there is nothing to be told, and nothing is.
-    else if (!position && !seq) begin({ roomId, messages: [], hasMore: false });
+    else if (!position && !seq) begin();
     if (status) tell("user-online", { status });
     tellRead();
     queue.pump();
   };
 
-  const begin = (/** @type {any} */ history) => {
+  const begin = (/** @type {any} */ history = { roomId, messages: [], hasMore: false }) => {
     const { epoch, seq } = joined;
     phase = "live";
     room.position = { epoch, seq };
     emit("history", { ...history, epoch, seq });
+  };
+
+  /** Nothing of what was heard is there any more, and the log begins anew. @param {any} frame */
+  const erased = (frame) => {
+    // Whoever is about to join hears of the new log with that.
+    if (!isJoined()) return;
+    joined = frame;
+    if (room.position) emit("reset", { reason: "replaced", after: room.position.seq, seq: joined.seq });
+    begin();
   };
 
   /** The next of the log, one that was heard already, or one beyond a gap. @param {Frame} frame */
@@ -149,7 +158,7 @@ export function joinRoom(connection, roomId, { position: known, customerData, ..
     // Before it is live all of this comes again, in its place.
     if (phase !== "live" || !position || !(frame.seq > position.seq)) return;
     // Resuming tells what is missing. A server that leaves it out again is met less and less often.
-    if (frame.seq > position.seq + 1) return drop(new WeeziqError("bad_frame", "events are left out"));
+    if (frame.seq > position.seq + 1) return drop(new WeeziqError("bad_frame", "a gap in seq"));
     position.seq = frame.seq;
     emit(/** @type {string} */ (LOGGED[frame.type]), frame);
   };
@@ -205,6 +214,7 @@ export function joinRoom(connection, roomId, { position: known, customerData, ..
       if (type === "joined-room") entered(frame);
       // A reply to `history` is for who asked.
       else if (type === "message-history") phase === "history" && !frame.replyTo && begin(frame);
+      else if (type === "room-erased") erased(frame);
       else if (LOGGED[type]) place(frame);
       else {
         if (type === "room-users") room.users = frame.users;

@@ -63,7 +63,7 @@ function visit(connection, domainId, { visitorId = keptId(), data } = {}) {
     const moved = () => activity(undefined);
     // Pages that load without loading.
     navigation?.addEventListener("currententrychange", moved, how);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && moved(), how);
+    document.addEventListener("visibilitychange", () => document.hidden || moved(), how);
   }
   const unsubscribe = connection.on("status", ({ state }) => state === "open" && announce());
   if (connection.state === "open") announce();

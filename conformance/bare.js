@@ -1,7 +1,7 @@
 /** A bare TCP connection, for what no client library would send. */
 import { connect } from "node:net";
 
-const GUARD_MS = 30_000;
+const GUARD_MS = 60_000;
 
 /** @param {string} baseUrl @returns {Promise<Bare>} */
 export async function bare(baseUrl) {

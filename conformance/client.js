@@ -5,7 +5,7 @@
 import { WebSocket } from "ws";
 import { randomUUID } from "node:crypto";
 
-const GUARD_MS = 10_000;
+const GUARD_MS = 30_000;
 
 /** @typedef {Record<string, any> & {type: string}} Frame */
 /** @typedef {string | Record<string, any> | ((frame: Frame) => boolean)} Match a type, some fields with their values, or a predicate */

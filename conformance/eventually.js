@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { inspect } from "node:util";
 
 /** The longest that anything may take: on Cloudflare the alarm of a room that died wakes it half a minute later. */
-const GUARD_MS = 60_000;
+const GUARD_MS = 120_000;
 const EVERY_MS = 25;
 
 /**

@@ -1,6 +1,7 @@
 /** The few HTTP calls of the tests. Node's fetch is used as it is; a guard turns a hang into a failure. */
 
-const GUARD_MS = 10_000;
+/** Files of 25 MiB come and go by it, too. */
+const GUARD_MS = 60_000;
 
 /** @typedef {{status: number, headers: Headers, text: string, json: any}} Reply `json` is undefined if the body is none */
 

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto";
 import { Agent } from "node:http";
 import { io } from "socket.io-client";
 
-const GUARD_MS = 10_000;
+const GUARD_MS = 30_000;
 
 /** What a client may be told to use, by name. */
 export const TRANSPORTS = { websocket: ["websocket"], polling: ["polling"], default: ["polling", "websocket"] };

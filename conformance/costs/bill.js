@@ -12,6 +12,7 @@ import { DEEDS, warmUp } from "./deeds.js";
  * @property {number} read  rows
  * @property {number} kvReads @property {number} kvWrites @property {number} r2Reads @property {number} r2Writes
  * @property {number} activeMs  of objects: wall-clock time with something under way, on this machine
+ * @property {number} [later]  of the rows written, those that are there because it took so long, at most
  */
 
 /** @typedef {import("../hosts/index.js").Host} Host */
@@ -76,10 +77,12 @@ class Named extends Scenario {
 }
 
 /** @returns {Promise<Bill>} */
-async function billOf({ times = TIMES, prepare }, s, world) {
+async function billOf({ times = TIMES, prepare, later = () => 0 }, s, world) {
   const act = await prepare(s, world);
   await world.host.costs();
+  const begun = performance.now();
   for (let n = 0; n < times; n += 1) await act(n);
+  const tookMs = performance.now() - begun;
   const { objects, workerRequests, kvReads, kvWrites, r2Reads, r2Writes } = await world.host.costs();
   const own = Object.entries(objects).filter(([name]) => name.includes(s.name) || SHARED.test(name));
   const sum = (field) => own.reduce((sum, [, count]) => sum + count[field], 0);
@@ -93,6 +96,7 @@ async function billOf({ times = TIMES, prepare }, s, world) {
     r2Reads,
     r2Writes,
     activeMs: sum("activeMs"),
+    later: later(tookMs),
   };
   return Object.fromEntries(Object.entries(total).map(([item, amount]) => [item, amount / times]));
 }

@@ -11,6 +11,8 @@ import { join, say, streamAnswer } from "../scenario.js";
  * @typedef {object} Deed
  * @property {string} name  as in the documented table
  * @property {number} [times]
+ * @property {(ms: number) => number} [later]  rows that all of them together may write beyond what is documented, having taken so
+ *   long: of what is stored now and then while it lasts, and so more often on a slow machine
  * @property {(s: import("../scenario.js").Scenario, world: World) => Promise<(n: number) => Promise<unknown>>} prepare  what has to be
  *   there before, and is not counted; then the deed itself
  *
@@ -100,14 +102,22 @@ const pinging = (name, road) => ({
 
 /** As a model speaks: one token after the other, each in a frame of its own. */
 const spoken = (count) => async (exchange) => {
+  const begun = performance.now();
   for (let n = 0; n < count; n += 1) {
     exchange.token(`${n} `);
-    await new Promise((resolve) => setTimeout(resolve, TOKEN_EVERY_MS));
+    // By the clock: an answer that takes longer is stored more often.
+    await new Promise((resolve) => setTimeout(resolve, begun + (n + 1) * TOKEN_EVERY_MS - performance.now()));
   }
   exchange.finish();
 };
 /** Longer than small tokens wait for each other. */
 const TOKEN_EVERY_MS = 30;
+
+/** As in `limits.rs`. */
+const ANSWER_STORED_EVERY_MS = 250;
+const TRAFFIC_STORED_EVERY_MS = 900;
+/** What is counted of a site's visitors is stored once for all that came together. */
+const storedAgain = (ms) => Math.floor(ms / TRAFFIC_STORED_EVERY_MS);
 
 /** A conversation that is there already; one that was asked a moment ago would have its alarm set already. */
 async function talkOf(s) {
@@ -123,6 +133,10 @@ async function talkOf(s) {
 const answer = (name, talkIn, { tokens = 10, times = 3 } = {}) => ({
   name,
   times,
+  later: (ms) => {
+    const [lasts, late] = [tokens * TOKEN_EVERY_MS, ms - times * tokens * TOKEN_EVERY_MS];
+    return Math.max(0, Math.floor(late / (ANSWER_STORED_EVERY_MS - (lasts % ANSWER_STORED_EVERY_MS))));
+  },
   prepare: async (s, { provider }) => {
     provider.play(spoken(tokens));
     const asking = [];
@@ -154,6 +168,7 @@ async function domainOf(s) {
 /** @returns {(name: string, road: Road) => Deed} */
 const coming = (name, road) => ({
   name,
+  later: storedAgain,
   prepare: async (s) => {
     const domainId = await domainOf(s);
     const room = s.unique("room");
@@ -166,6 +181,7 @@ const coming = (name, road) => ({
 const visiting = (name, road, times, act) => ({
   name,
   times,
+  later: storedAgain,
   prepare: async (s) => {
     const domainId = await domainOf(s);
     const room = s.unique("room");

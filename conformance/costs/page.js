@@ -17,6 +17,7 @@ const COLUMNS = {
 };
 /** Alarms and wakings that fall into a deed read some; a thousand that are read cost what one does that is written. */
 const READS = "rows read";
+const WRITES = "rows written";
 const mostRead = (documented) => 2 * documented + 100;
 const PRICE = "$ per 1,000";
 
@@ -26,6 +27,8 @@ export function tableOf(bills) {
   const rows = bills.map(([name, bill]) => [name, ...Object.entries(COLUMNS).map(([column, of]) => figure(column, of(bill))), (1000 * priceOf(bill)).toFixed(4)]);
   return [heads, heads.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
 }
+
+const hundredths = (amount) => Math.ceil(Number((amount * 100).toFixed(6))) / 100;
 
 /** Hundredths, rounded up: a budget must hold what it was made from. */
 function figure(column, amount) {
@@ -52,7 +55,8 @@ export async function documented() {
  * @param {import("./bill.js").Bill} bill @param {Record<string, number>} budget @returns {string[]}
  */
 export function excesses(bill, budget) {
-  const most = (column) => (column === READS ? mostRead(budget[column]) : budget[column]);
+  const later = bill.later ?? 0;
+  const most = (column) => (column === READS ? mostRead(budget[column]) : column === WRITES ? hundredths(budget[column] + later) : budget[column]);
   const over = Object.entries(COLUMNS).filter(([column, of]) => !(Number(figure(column, of(bill))) <= most(column)));
   return over.map(([column, of]) => `${figure(column, of(bill))} ${column}, documented are ${budget[column]}`);
 }

@@ -12,12 +12,12 @@ import { fileURLToPath } from "node:url";
 import { exitOf, isReady, killGroup, POLL_MS, spawnGroup, untilReady, within } from "./child.js";
 
 /** Two seconds on a machine that is not busy. */
-const READY_MS_MAX = 60_000;
-const EXIT_MS_MAX = 20_000;
+const READY_MS_MAX = 120_000;
+const EXIT_MS_MAX = 60_000;
 /** The runtime itself gives up after 30 s on an object that is still busy. */
-const EVICT_MS_MAX = 40_000;
+const EVICT_MS_MAX = 60_000;
 /** The counts come once nothing is under way: an answer of a model may be. */
-const COSTS_MS_MAX = 40_000;
+const COSTS_MS_MAX = 60_000;
 
 const NODE_MAJOR_MIN = 22;
 

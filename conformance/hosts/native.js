@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { exitOf, isReady, spawnGroup, untilReady, within } from "./child.js";
 import { Volume, whyNoVolume } from "./volume.js";
 
-const READY_MS_MAX = 20_000;
-const EXIT_MS_MAX = 20_000;
+const READY_MS_MAX = 60_000;
+const EXIT_MS_MAX = 60_000;
 
 /** @returns {import("./index.js").Host} */
 export function create() {

@@ -9,7 +9,7 @@ import { open, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { within } from "./child.js";
 
-const MOUNTED_MS_MAX = 10_000;
+const MOUNTED_MS_MAX = 30_000;
 const CHUNK = Buffer.alloc(4096, "ballast ");
 
 const [UNSHARE, NSENTER] = process.getuid?.() === 0 ? [["--mount"], ["--mount"]] : [["--mount", "--map-root-user"], ["--mount", "--user", "--preserve-credentials"]];

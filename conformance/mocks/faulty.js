@@ -8,7 +8,7 @@ import { OPENAI_KEY, GOOGLE_KEY } from "./models.js";
 /** A sentence that a provider's error may contain and a visitor must never read. */
 export const RAW_ERROR = "upstream-internal-detail-9c2e";
 
-const GUARD_MS = 10_000;
+const GUARD_MS = 30_000;
 
 /** @typedef {(exchange: Exchange) => void | Promise<void>} Behaviour what is done with one upstream request */
 
@@ -26,7 +26,10 @@ export async function startFaultyProvider() {
   const waiting = new Set();
 
   const server = createServer(async (req, res) => {
-    const exchange = new Exchange(req, res, await bodyOf(req));
+    // One that is given up before it is whole was never asked.
+    const body = await bodyOf(req).catch(() => undefined);
+    if (body === undefined) return;
+    const exchange = new Exchange(req, res, body);
     const behaviour = behaviours[Math.min(requests.length, behaviours.length - 1)] ?? status(500);
     requests.push(exchange);
     for (const check of [...waiting]) check();
@@ -62,7 +65,7 @@ export class Exchange {
     this.gemini = req.url.includes(":streamGenerateContent") || req.url.includes(":generateContent");
     this.stream = this.gemini ? req.url.includes(":streamGenerateContent") : body?.stream === true;
     /** resolves when the host has dropped the request, or the reply has ended */
-    this.gone = new Promise((resolve) => res.once("close", resolve));
+    this.gone = new Promise((resolve) => (res.closed ? resolve() : res.once("close", resolve)));
   }
 
   /** The request's messages in OpenAI's form, the system prompt first. @returns {{role: string, content: string}[]} */

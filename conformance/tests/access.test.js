@@ -208,6 +208,8 @@ describe("an agent", () => {
     const [domainId, sub, room] = [s.unique("domain"), s.unique("gus"), s.unique("room")];
     const agent = await s.connect({ query: `?roomId=${room}&token=${token(staff(sub, domainId))}` });
     await join(agent, room, sub);
+    // The first event makes it one that watches; the next is answered once it does.
+    await agent.fence(room);
     const visitor = await s.connect();
     await visitor.ask({ type: "visitor-joined-domain", domainId, visitorId: "v" }, "visitor-joined-domain");
     assertShape(await agent.next("visitor-joined-domain"), { domainId });
@@ -253,6 +255,7 @@ describe("a token for some rooms", () => {
     await refused(client, { type: "get-domain-stats", domainId }, "forbidden");
     await refused(client, { type: "get-all-domain-stats" }, "forbidden");
     const watching = await s.connect(as(staff(s.unique("agent"), domainId)));
+    await watching.domainFence(domainId);
     await vic.ask({ type: "request-human", roomId: two, domainId, userId: "vic" }, "human-requested");
     await watching.next("human-requested");
     await join(client, one, agent.sub);
@@ -372,10 +375,13 @@ describe("the quota of AI requests", () => {
 });
 
 describe("a token that ends while its connection lives", () => {
+  /** Whoever connects and joins, and who is to see it, must be there before. */
+  const LASTS_S = 8;
+
   for (const [name, path] of [["", () => ""], [" in its room", (room) => `roomId=${room}&`]]) {
     scenario(`is told of once, then the connection${name} is closed with 4401`, async (s) => {
       const [room, sub] = [s.unique("room"), s.unique("ann")];
-      const ann = await s.connect({ query: `?${path(room)}token=${token({ sub, exp: inSeconds(2) })}` });
+      const ann = await s.connect({ query: `?${path(room)}token=${token({ sub, exp: inSeconds(LASTS_S) })}` });
       await join(ann, room, sub);
       const bob = await s.member(room, s.unique("bob"));
       assertShape(await ann.next("error"), { code: "unauthorized", message: matching(/expired/) });
@@ -386,11 +392,11 @@ describe("a token that ends while its connection lives", () => {
 
     scenario(`is renewed by joining again with another${name}`, async (s) => {
       const [room, sub] = [s.unique("room"), s.unique("ann")];
-      const ann = await s.connect({ query: `?${path(room)}token=${token({ sub, exp: inSeconds(2) })}` });
+      const ann = await s.connect({ query: `?${path(room)}token=${token({ sub, exp: inSeconds(LASTS_S) })}` });
       await join(ann, room, sub, { token: token({ sub, exp: inSeconds(600) }) });
       // One whose token ends later is the clock.
       const [elsewhere, bob] = [s.unique("room"), s.unique("bob")];
-      const clock = await s.connect({ query: `?${path(elsewhere)}token=${token({ sub: bob, exp: inSeconds(3) })}` });
+      const clock = await s.connect({ query: `?${path(elsewhere)}token=${token({ sub: bob, exp: inSeconds(LASTS_S + 1) })}` });
       await join(clock, elsewhere, bob);
       await clock.untilClosed();
       await ann.fence(room);

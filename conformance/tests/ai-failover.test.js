@@ -18,7 +18,7 @@ const MODELS = {
   "local-*": { provider: "openai", baseUrl: `${second.url}/v1` },
   "local-gemini-*": { provider: "google", baseUrl: second.url, apiKeyEnv: "OTHER_KEY" },
 };
-const env = { ...first.env, AI_MODELS: JSON.stringify(MODELS), OTHER_KEY, AI_FIRST_TOKEN_MS: "600", AI_TOTAL_MS: "4000" };
+const env = { ...first.env, AI_MODELS: JSON.stringify(MODELS), OTHER_KEY, AI_FIRST_TOKEN_MS: "3000", AI_TOTAL_MS: "10000" };
 const { host, scenario } = suite(env);
 
 const ask = (s, model, more = {}) => ({ message: "hello", conversationId: s.unique("talk"), model, ...more });
@@ -99,7 +99,7 @@ scenario("the total deadline holds for all of them together", async (s) => {
   const { complete } = await streamAnswer(await s.connect(), ask(s, "support"));
   assertShape(complete, { error: true, code: "ai_timeout", finishReason: "error", offersHuman: true });
   const asked = first.requests.length + second.requests.length;
-  assert.ok(asked >= 3 && asked <= 5, `${asked} requests in 4 s of 600 ms each`);
+  assert.ok(asked >= 3 && asked <= 5, `${asked} requests in 10 s of 3 s each`);
   await Promise.all([...first.requests, ...second.requests].map((exchange) => exchange.gone));
 });
 
@@ -121,7 +121,7 @@ scenario("a question that a provider refuses for its content is not taken to ano
 });
 
 describe("an endpoint that fails again and again", () => {
-  const { host, scenario } = suite({ ...env, AI_BREAKER_FAILURES: "3", AI_BREAKER_MS: "1500" });
+  const { host, scenario } = suite({ ...env, AI_BREAKER_FAILURES: "3", AI_BREAKER_MS: "10000" });
   const lines = (what) => host.logs().split("\n").filter((line) => line.includes(what));
 
   scenario("is left alone, the others go on, and it is asked again after a while", async (s) => {
@@ -136,7 +136,10 @@ describe("an endpoint that fails again and again", () => {
     assert.equal(first.requests.length, 3, "nobody asks it meanwhile");
     await logged(lines, "breaker opened");
     first.play(faulty.answers("Back again."));
-    for (let tries = 0; first.requests.length === 0 && tries < 500; tries += 1) await answer("support");
+    await eventually(async () => {
+      await answer("support");
+      return first.requests.length > 0;
+    });
     assertShape(await answer("support"), { fullResponse: "Back again.", model: "gpt-4o" });
     await logged(lines, "breaker closed");
     const told = [...lines("breaker opened"), ...lines("breaker closed")];

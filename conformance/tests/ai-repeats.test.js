@@ -38,6 +38,8 @@ describe("the same question", () => {
     // Behind it on the same connection: so the one before has joined too.
     assertShape(await other.ask({ type: "ai-resume", conversationId: question.conversationId }), { type: "ai-stream-chunk", chunk: "Be" });
     const streamed = await openStream(s.url("/ai/stream"), question);
+    // And so has the second click.
+    await clicks.fence(question.conversationId);
     clicks.send({ type: "ai-chat", id: "behind", ...question, message: "and then?" });
     upstream.token("cause.");
     upstream.finish();

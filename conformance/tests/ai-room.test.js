@@ -1,6 +1,7 @@
 /** The AI in a room with people: answers by itself, yields to whoever takes over, hands over, and hears what it missed. */
 import assert from "node:assert/strict";
 import { after } from "node:test";
+import { within } from "../hosts/child.js";
 import { openStream, request } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
 import { say, suite } from "../scenario.js";
@@ -8,7 +9,10 @@ import { assertShape, positive, text, timestamp } from "../shape.js";
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
-const { host, scenario } = suite(provider.env);
+/** The deadline of an answer is far off, so that nothing here ends by it. */
+const { host, scenario } = suite({ ...provider.env, AI_FIRST_TOKEN_MS: "120000", AI_TOTAL_MS: "300000" });
+/** Only a hang should meet this, or a model that is left to its deadline. */
+const DROPPED_MS_MAX = 60_000;
 
 const models = { OpenAI: "gpt-4o", Gemini: "gemini-2.5-flash" };
 
@@ -82,11 +86,12 @@ scenario("a visitor asks for a person: once told to those who watch, however oft
   assertShape(reply, { roomId: room, success: true, timestamp });
   assertShape(await agent.next("human-requested"), { roomId: room, domainId, userId: "bob", userName: "Bob", reason: "it is urgent", timestamp });
   await agent.fence(room);
-  const told = () => agent.frames.filter((f) => f.type === "human-requested").length;
-  const once = told();
   assertShape(await customer.ask({ ...ask, id: "again" }, "human-requested"), { success: true });
   await agent.fence(room);
-  assert.equal(told(), once);
+  // As a member and as one who watches: the same, on two ways, of which one may be slower.
+  const told = agent.frames.filter((f) => f.type === "human-requested");
+  assert.equal(new Set(told.map((f) => JSON.stringify(f))).size, 1);
+  assert.ok(told.length <= 2);
   const summary = await request(s.url(`/rooms/${encodeURIComponent(room)}`));
   assertShape(summary.json, { state: "waiting" });
 });
@@ -98,11 +103,9 @@ scenario("people take over in the middle: the model is dropped, and nothing of i
   const upstream = await provider.request(0);
   upstream.token("At ");
   await customer.next({ type: "ai-stream-chunk", roomId: room });
-  const begun = Date.now();
   agent.send(toggle(room, true));
   const { seq } = await customer.next("live-agent-toggled");
-  await upstream.gone;
-  assert.ok(Date.now() - begun < 5_000, "the model is dropped at once, not at its deadline");
+  await within(DROPPED_MS_MAX, upstream.gone, "the model is dropped at once, not at its deadline");
   await speak("anyone?");
   await say(agent, room, "ann", 'Yes. "At ten."', { role: "agent" });
   await customer.fence(room);

@@ -46,7 +46,7 @@ describe("with models", () => {
       const client = await s.connect();
       const question = s.unique("question");
       const answer = "It rains in the morning and clears up towards the evening; take a coat.";
-      models.on(question, { content: answer, usage: { prompt_tokens: 21, completion_tokens: 8 } }, { latency: 30 });
+      models.on(question, { content: answer, usage: { prompt_tokens: 21, completion_tokens: 8 } }, { latency: 100 });
       const { chunks, complete, joined } = await streamAnswer(client, { message: question, conversationId: question, ...ask });
       assert.ok(chunks.length >= 2, `a slow answer comes in more than one piece: ${JSON.stringify(chunks)}`);
       for (const chunk of chunks) assertShape(chunk, { chunk: text, conversationId: question, timestamp });

@@ -10,7 +10,7 @@ import { inTempDir } from "../starts.js";
 import { Client } from "../client.js";
 
 const { host, scenario: played } = suite({ SHARDS: "3" }, { needs: "process" });
-const scenario = (name, play) => played(name, play, { timeout: 120_000 });
+const scenario = (name, play) => played(name, play, { timeout: 300_000 });
 
 const ROOMS = 6;
 /** Of what is under way in each room at any time. */

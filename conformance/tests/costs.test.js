@@ -10,7 +10,7 @@ import { documented, excesses } from "../costs/page.js";
 import { createHost } from "../hosts/index.js";
 import { lacks } from "../scenario.js";
 
-const MS_MAX = 120_000;
+const MS_MAX = 300_000;
 
 test("each deed is billed what its page says at most", { skip: lacks("costs"), timeout: MS_MAX }, async () => {
   const budgets = await documented();

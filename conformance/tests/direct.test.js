@@ -94,7 +94,8 @@ scenario("the room of the query need not be joined", async (s) => {
 scenario("visitors and their stats are reached over it", async (s) => {
   const [room, domainId] = [s.unique("room"), s.unique("domain")];
   const [visitor, dashboard] = [await s.connect(to(room)), await s.connect(to(s.unique("room")))];
-  await dashboard.domainFence(domainId);
+  // The first event makes it one that watches; the next is answered once it does.
+  for (let n = 0; n < 2; n += 1) await dashboard.domainFence(domainId);
   visitor.send({ type: "visitor-joined-domain", domainId, visitorId: "v1", visitorData: { url: "https://shop.example/" } });
   for (const client of [visitor, dashboard]) assertShape(await client.next({ type: "visitor-joined-domain", domainId }), { visitorId: "v1", activeCount: 1, timestamp });
   visitor.send({ type: "visitor-activity", domainId, visitorId: "v1", url: "https://shop.example/cart" });
@@ -112,7 +113,7 @@ scenario("answers are streamed over it, whole and in pieces", async (s) => {
   const [room, conversationId] = [s.unique("room"), s.unique("talk")];
   const client = await s.member(room, "ann", {}, to(room));
   const answer = "It rains in the morning and clears up towards the evening; take a coat.";
-  models.on(conversationId, answer, { latency: 30 });
+  models.on(conversationId, answer, { latency: 100 });
   const { chunks, joined } = await streamAnswer(client, { message: conversationId, conversationId });
   assert.ok(chunks.length >= 2, "a slow answer comes in more than one piece");
   assert.equal(joined, answer);
@@ -125,11 +126,12 @@ scenario("a ping is answered with exactly these bytes, before a join and after i
   const client = await s.connect(to(room));
   client.sendRaw('{"type":"ping"}');
   await client.next("pong");
-  assert.deepEqual(client.raw, ['{"type":"pong"}']);
+  const pongs = () => client.raw.filter((_, n) => client.frames[n].type === "pong");
+  assert.deepEqual(pongs(), ['{"type":"pong"}']);
   await join(client, room, "ann");
   client.sendRaw('{"type":"ping"}');
   await client.next("pong");
-  assert.equal(client.raw.at(-1), '{"type":"pong"}');
+  assert.equal(pongs().at(-1), '{"type":"pong"}');
   // Written another way, or with an id, it is the same event.
   client.sendRaw('{ "type" : "ping" }');
   await client.next("pong");

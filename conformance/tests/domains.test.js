@@ -8,7 +8,7 @@ import { assertShape } from "../shape.js";
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
-const { scenario } = suite({ ...provider.env, AI_FIRST_TOKEN_MS: "2000", AI_TOTAL_MS: "4000" });
+const { scenario } = suite(provider.env);
 
 const schemaVersion = 2;
 const SETTINGS = {

@@ -13,7 +13,7 @@ after(() => provider.stop());
 const { host, scenario } = suite(provider.env, { needs: "eviction" });
 
 /** Longer than any grace or expiry of this file (15 s), so that only a missing event fails. */
-const EXPIRY_GUARD_MS = 40_000;
+const EXPIRY_GUARD_MS = 80_000;
 
 const roads = {
   "straight to the room": (room) => ({ query: `?roomId=${room}` }),
@@ -130,6 +130,8 @@ for (const [road, to] of Object.entries(roads)) {
     scenario("observers of every domain hear of one whose object was evicted", async (s) => {
       const [room, domainId] = [s.unique("room"), s.unique("domain")];
       const [agent, visitor] = [await s.member(room, "ann", { role: "agent" }, to(room)), await s.connect(to(room))];
+      // The first event makes it one that watches; the next is answered once it does.
+      await agent.fence(room);
       visitor.send({ type: "visitor-joined-domain", domainId, visitorId: "v1" });
       await agent.next({ type: "visitor-joined-domain", domainId });
       await host.evictAll();
@@ -214,14 +216,20 @@ describe("with the default limit of questions", () => {
     provider.play(faulty.answers("Yes."));
     const [client, conversationId] = [await s.connect(), s.unique("talk")];
     const ask = () => client.ask({ type: "ai-chat", message: "again?", conversationId });
-    for (let n = 1; n <= 20; n += 1) {
-      if (n % 5 === 0) await host.evictAll();
-      assertShape(await ask(), { type: "ai-response" });
+    const begun = performance.now();
+    // One comes back every three seconds: a slow machine gets further.
+    const allowed = () => 20 + Math.floor((performance.now() - begun) / 3_000);
+    let [answered, refused] = [0, null];
+    while (!refused) {
+      if (answered % 5 === 4 || answered >= 20) await host.evictAll();
+      const reply = await ask();
+      if (reply.type !== "ai-response") refused = reply;
+      else answered += 1;
+      assert.ok(answered <= allowed(), `${answered} were answered, ${allowed()} may be`);
     }
-    await host.evictAll();
-    const refused = await ask();
+    assert.ok(answered >= 20, `${answered} were answered`);
     assertError(refused, "rate_limited");
     assertShape(refused, { retryAfterMs: positive });
-    assert.equal(provider.requests.length, 20, "a refused question costs nothing upstream");
+    assert.equal(provider.requests.length, answered, "a refused question costs nothing upstream");
   });
 });

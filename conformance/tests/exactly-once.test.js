@@ -13,7 +13,7 @@ const { scenario } = suite();
 const KILLS = 2;
 /** Events of one writer between two kills: with three of them and three rounds, fewer than a resume replays. */
 const BURST = 50;
-const ROUNDS_MS_MAX = 180_000;
+const ROUNDS_MS_MAX = 300_000;
 
 /** Who keeps what is not acknowledged and sends it again. */
 class Writer {

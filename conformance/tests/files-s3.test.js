@@ -35,12 +35,8 @@ before(async () => {
   if (skip) return;
   folder = await mkdtemp(join(tmpdir(), "weeziq-s3-"));
   await mkdir(join(folder, BUCKET));
-  const port = await freePort();
-  const args = ["--host", "127.0.0.1", "--port", String(port), "--access-key", KEYS.AWS_ACCESS_KEY_ID, "--secret-key", KEYS.AWS_SECRET_ACCESS_KEY, folder];
-  server = spawnGroup(process.env.S3_SERVER, args, { cwd: folder, env: { PATH: process.env.PATH }, onOutput: (text) => (log += text) });
-  const url = `http://127.0.0.1:${port}`;
-  await eventually(() => fetch(url).catch(() => null));
-  await host.start({ ...UNLIMITED, ...KEYS, FILE_STORAGE_URL: `s3://${BUCKET}/some/folder`, FILE_UNUSED_S: "2", AWS_REGION: "us-east-1", AWS_ENDPOINT: url, AWS_ALLOW_HTTP: "true" });
+  const url = await startServer();
+  await host.start({ ...UNLIMITED, ...KEYS, FILE_STORAGE_URL: `s3://${BUCKET}/some/folder`, FILE_UNUSED_S: "6", AWS_REGION: "us-east-1", AWS_ENDPOINT: url, AWS_ALLOW_HTTP: "true" });
 });
 
 after(async () => {
@@ -98,6 +94,20 @@ test("a bucket that does not answer costs the uploads and nothing else, and the 
   assert.equal((await get(`${host.baseUrl}/healthz`)).status, 200);
   await eventually(() => /FILE_STORAGE_URL, AWS_ENDPOINT/.test(host.logs()));
 });
+
+/** A port that was free may be somebody else's by the time that it is used: then the server ends, and another is tried. */
+async function startServer() {
+  for (;;) {
+    const port = await freePort();
+    const args = ["--host", "127.0.0.1", "--port", String(port), "--access-key", KEYS.AWS_ACCESS_KEY_ID, "--secret-key", KEYS.AWS_SECRET_ACCESS_KEY, folder];
+    const started = (server = spawnGroup(process.env.S3_SERVER, args, { cwd: folder, env: { PATH: process.env.PATH }, onOutput: (text) => (log += text) }));
+    const url = `http://127.0.0.1:${port}`;
+    const hasEnded = () => started.exitCode !== null || started.signalCode !== null;
+    await eventually(async () => hasEnded() || (await fetch(url).catch(() => null)));
+    if (!hasEnded()) return url;
+    if (!/in use/i.test(log)) throw new Error(`the server that speaks S3 does not start:\n${log}`);
+  }
+}
 
 function freePort() {
   return new Promise((resolve, reject) => {

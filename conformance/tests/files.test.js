@@ -11,6 +11,7 @@ import { say, suite } from "../scenario.js";
 
 const MIB = 1024 * 1024;
 const LIMIT = 25 * MIB;
+const UPLOAD_GUARD_MS = 90_000;
 
 const hash = (bytes) => createHash("sha256").update(bytes).digest("hex");
 const remove = (url) => request(url, { method: "DELETE" });
@@ -24,7 +25,7 @@ const png = (width, height, bytes = randomBytes(64)) => {
 };
 
 /** @param {ReadableStream | Blob} body with no length told */
-const stream = (url, body, headers = {}) => request(url, { method: "POST", body, headers, duplex: "half", signal: AbortSignal.timeout(40_000) });
+const stream = (url, body, headers = {}) => request(url, { method: "POST", body, headers, duplex: "half", signal: AbortSignal.timeout(UPLOAD_GUARD_MS) });
 
 async function upload(s, query, bytes, type = "image/png") {
   const put = await post(s.url(`/files?${new URLSearchParams(query)}`), bytes, { "content-type": type });
@@ -222,7 +223,7 @@ describe("too much", () => {
     await refused(stream(s.url("/files?name=a"), new Blob([Buffer.alloc(LIMIT + 1)]).stream()), 413, "too_large");
     const form = new FormData();
     form.append("file", new Blob([Buffer.alloc(LIMIT + 1)]), "a");
-    await refused(request(s.url("/files"), { method: "POST", body: form, signal: AbortSignal.timeout(40_000) }), 413, "too_large");
+    await refused(request(s.url("/files"), { method: "POST", body: form, signal: AbortSignal.timeout(UPLOAD_GUARD_MS) }), 413, "too_large");
   });
 
   scenario("a body that never ends is given up: one that falls silent, and one that does not", async (s) => {
@@ -263,6 +264,8 @@ describe("too much", () => {
     );
     // As soon as those are under way, there is no place for another one.
     for (let refused = false; !refused; ) {
+      // One that falls silent would give its place up.
+      for (const upload of opened) upload.write("1\r\nx\r\n");
       const { status, json } = await post(s.url("/files?name=a"), "x");
       refused = status === 429;
       assert.ok(refused ? json.code === "rate_limited" && json.retryAfterMs > 0 : status === 201, `${status}`);
@@ -339,7 +342,7 @@ describe("erased", () => {
 });
 
 describe("never mentioned", () => {
-  const { scenario } = suite({ FILE_UNUSED_S: "2", FILE_BYTES_MAX: "1000" });
+  const { scenario } = suite({ FILE_UNUSED_S: "6", FILE_BYTES_MAX: "1000" });
 
   scenario("a file that no message of its room names in time is deleted, over a restart; one that was named stays", async (s) => {
     const room = s.unique("room");

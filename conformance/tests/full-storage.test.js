@@ -24,7 +24,7 @@ function scenario(name, play) {
 const REFUSALS = 5;
 const ATTEMPTS_MAX = 2_000;
 /** Storage is looked at again, and graces end: only a hang should meet this. */
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
 
 const send = (room, userId, clientMessageId) => ({ type: "send-message", roomId: room, userId, userName: nameOf(userId), role: "user", message: `${clientMessageId} ${"x".repeat(4_000)}`, clientMessageId });
 

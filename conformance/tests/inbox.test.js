@@ -109,7 +109,7 @@ scenario("a takeover makes a room live, and closing it hands back", async (s) =>
   const domainId = s.unique("shop");
   const { member, room } = await customer(s, domainId);
   const agent = await s.member(room, "ann", { role: "agent" });
-  await agent.ask({ type: "toggle-live-agent", roomId: room, enabled: true }, "live-agent-toggled").catch(() => {});
+  agent.send({ type: "toggle-live-agent", roomId: room, enabled: true });
   await member.next({ type: "live-agent-toggled", roomId: room, enabled: true });
   assertShape((await get(roomUrl(s, room))).json, { state: "live" });
   assertShape((await change(s, room, "close")).json, { state: "closed" });
@@ -188,7 +188,8 @@ scenario("those who watch hear how rooms stand; a visitor does not", async (s) =
   const dashboard = await s.connect();
   await dashboard.fence(s.unique("room"));
   const { member, room } = await customer(s, domainId);
-  const told = await dashboard.next({ type: "room-updated" });
+  // Of its own room: those of earlier scenarios are told of once more, up to a second later.
+  const told = await dashboard.next((f) => f.type === "room-updated" && f.room.roomId === room);
   assertShape(told, { timestamp });
   assertShape(told.room, { roomId: room, domainId, state: "open", seq: positive, lastMessage: told.room.lastMessage });
   const all = Array.from({ length: 20 }, (_, n) => say(member, room, "cleo", `and ${n}`, { role: "customer" }));
@@ -233,7 +234,7 @@ scenario("what cannot be is refused, and names why", async (s) => {
   await bad(`&assignee=${"x".repeat(129)}`, "assignee");
   await bad("&userId=%0A", "userId");
   assert.deepEqual((await list(s, domainId, `&assignee=${encode("' OR 1=1 --")}`)).rooms, []);
-  assert.deepEqual((await list(s, domainId, `&userId=${encode("'); DROP TABLE inbox_room; --")}`)).rooms.length, 1);
+  await listWhen(s, domainId, (rooms) => rooms.length === 1, `&userId=${encode("'); DROP TABLE inbox_room; --")}`);
   for (const route of ["", "/assign", "/close", "/reopen", "/rate"]) {
     const missing = roomUrl(s, s.unique("nowhere"), route);
     assertHttpError(await (route ? post(missing, { ...AGENT, score: 3 }) : get(missing)), 404, "not_found");
@@ -251,7 +252,16 @@ scenario("a thousand rooms are read page by page while they change, and none is 
   const names = Array.from({ length: 1000 }, (_, n) => `${domainId}-${n}`);
   const speak = (room, message) => post(roomUrl(s, room, "/messages"), { userId: "cleo", userName: "Cleo", role: "customer", domainId, message });
   for (let from = 0; from < names.length; from += 20) await Promise.all(names.slice(from, from + 20).map((room) => speak(room, "hello")));
-  await listWhen(s, domainId, (rooms) => rooms.length === 200, "&limit=200");
+  const listed = async () => {
+    const all = new Set();
+    for (let cursor = ""; cursor !== undefined; ) {
+      const page = await list(s, domainId, `&limit=200${cursor && `&cursor=${encode(cursor)}`}`);
+      for (const { roomId } of page.rooms) all.add(roomId);
+      cursor = page.cursor;
+    }
+    return all.size;
+  };
+  await eventually(listed, (count) => count === names.length);
   const seen = new Map();
   let [cursor, pages, again] = ["", 0, 0];
   do {
@@ -269,7 +279,7 @@ scenario("a thousand rooms are read page by page while they change, and none is 
   } while (cursor);
   assert.equal(seen.size, 1000);
   assert.ok(pages < 15 && again <= 100, `${pages} pages, ${again} rooms again`);
-}, { timeout: 180_000 });
+}, { timeout: 300_000 });
 
 scenario("a visitor who is in no room hears that somebody speaks in the room of their name, also on the next page", async (s) => {
   const domainId = s.unique("shop");

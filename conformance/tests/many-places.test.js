@@ -8,10 +8,10 @@ import { assertError, assertShape } from "../shape.js";
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
-const { scenario } = suite({ ...provider.env, AI_FIRST_TOKEN_MS: "30000", AI_TOTAL_MS: "60000" });
+const { scenario } = suite({ ...provider.env, AI_FIRST_TOKEN_MS: "90000", AI_TOTAL_MS: "120000" });
 
 /** Longer than a place that nothing is awaited from is kept in reach. */
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 40_000;
 
 scenario("an answer that takes long comes, whatever else goes wrong in its conversation meanwhile", async (s) => {
   const conversationId = s.unique("talk");

@@ -9,7 +9,7 @@ import { assertShape, timestamp } from "../shape.js";
 const { scenario } = suite();
 
 /** Longer than the grace of a vanished visitor (15 s), so that only a missing event fails. */
-const GRACE_GUARD_MS = 40_000;
+const GRACE_GUARD_MS = 80_000;
 
 const arrival = (domainId, visitorId) => ({ type: "visitor-joined-domain", domainId, visitorId, visitorData: { url: "https://shop.example/" } });
 

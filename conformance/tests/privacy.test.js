@@ -100,7 +100,8 @@ scenario("an erased visitor is nowhere: not on the site, not in a room of theirs
 
 scenario("an export of a visitor has what is known of them, and nobody else's", async (s) => {
   const { roomId, domainId, visitor, cleo } = await conversation(s);
-  await conversation(s, { domainId });
+  const others = await conversation(s, { domainId });
+  await say(cleo, others.roomId, visitor, "I am here, too", { role: "customer" });
   await cleo.ask({ type: "visitor-joined-domain", domainId, visitorId: visitor, visitorData: { url: "https://shop.example/a" } }, "visitor-joined-domain");
   await listed(s, domainId, 2);
   const { status, json } = await get(s.url(`/visitors/${visitor}/export?domainId=${domainId}`));
@@ -108,8 +109,9 @@ scenario("an export of a visitor has what is known of them, and nobody else's", 
   assert.equal(json.visitor.visitorData.url, "https://shop.example/a");
   assert.deepEqual(json.rooms.map(({ room }) => room.roomId), [roomId]);
   assert.deepEqual(json.rooms[0].messages.map(({ message }) => message), ["where is my parcel?", "on its way"]);
+  assert.deepEqual(json.elsewhere.map(({ roomId, messages }) => [roomId, messages.map(({ message }) => message)]), [[others.roomId, ["I am here, too"]]]);
   const nobody = (await get(s.url(`/visitors/nobody/export?domainId=${domainId}`))).json;
-  assert.deepEqual([nobody.visitor, nobody.rooms], [null, []]);
+  assert.deepEqual([nobody.visitor, nobody.rooms, nobody.elsewhere], [null, [], []]);
 });
 
 scenario("what an AI remembers of a visitor is exported and erased under whatever name the conversation goes", async (s) => {
@@ -165,6 +167,7 @@ scenario("rooms without a domain are looked through too, or it is said that they
   } else {
     assert.deepEqual([json.unsearched, exported.unsearched], [[], []]);
     assert.deepEqual(exported.rooms.map(({ room, messages }) => [room.roomId, messages.map(({ message }) => message)]), [[own, ["mine"]]]);
+    assert.deepEqual(exported.elsewhere.map(({ roomId, messages }) => [roomId, messages.map(({ message }) => message)]), [[others, ["me too"]]]);
     assert.deepEqual([json.rooms, json.removed.messages, json.removed.messagesAnonymised], [[own], 1, 1]);
     assert.deepEqual([(await room(own)).status, await authors(others)], [404, ["bob", "deleted"]]);
   }

@@ -75,7 +75,7 @@ scenario("what is older than a site keeps is nowhere, and the rest is where it w
   assert.equal((await get(s.url(kept.file.url))).status, 200);
   const { visitors, totalVisitors } = await json(s, `/stats/domain/${limited}`);
   assert.deepEqual([visitors.map(({ id }) => id), totalVisitors], [[late], 2], "who was there counts as ever having been");
-}, { timeout: 180_000 });
+}, { timeout: 300_000 });
 
 scenario("statistics go alone where only they are not kept", async (s) => {
   const domainId = s.unique("shop");
@@ -87,4 +87,4 @@ scenario("statistics go alone where only they are not kept", async (s) => {
   await s.host.restart();
   await set(s, domainId, { statsDays: 2 });
   await eventually(now, is({ ...ALL, visitors: 0, counted: 0, spent: 0 }));
-}, { timeout: 180_000 });
+}, { timeout: 300_000 });

@@ -148,7 +148,9 @@ scenario("a ping is answered with the same bytes every time", async (s) => {
     client.sendRaw('{"type":"ping"}');
     await client.next("pong");
   }
-  assert.deepEqual(client.raw, Array(3).fill('{"type":"pong"}'));
+  // Beside what whoever watches hears of rooms of earlier scenarios.
+  const pongs = client.raw.filter((_, n) => client.frames[n].type === "pong");
+  assert.deepEqual(pongs, Array(3).fill('{"type":"pong"}'));
 });
 
 scenario("a reader marks what it has read and the others are told", async (s) => {

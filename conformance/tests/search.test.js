@@ -45,8 +45,8 @@ scenario("an edited message is found by what it says now, a deleted one not at a
   await member.ask({ type: "edit-message", roomId: room, messageId: edited.id, message: "Servus" }, "message-sent");
   await member.ask({ type: "delete-message", roomId: room, messageId: deleted.id }, "message-sent");
   await found(s, domainId, "servus", (all) => all.length === 1 && all[0].message.message === "Servus");
-  assert.deepEqual((await search(s, domainId, "Grüße")).results, []);
-  assert.deepEqual((await search(s, domainId, "forget")).results, []);
+  // The two changes may reach the index one after the other.
+  for (const gone of ["Grüße", "forget"]) await found(s, domainId, gone, (all) => all.length === 0);
 });
 
 scenario("a long result comes in pages, each message once", async (s) => {
@@ -73,7 +73,7 @@ scenario("what was said before a crash is found after it, and what a room said b
   await s.host.restart();
   await customer(s, domainId, ["a second worm"], room);
   await found(s, domainId, "worm", (all) => all.length === 2);
-  assert.equal((await search(s, domainId, "early")).results.length, 1);
+  await found(s, domainId, "early", (all) => all.length === 1);
 });
 
 scenario("a query is words, whatever it is made of", async (s) => {

@@ -17,8 +17,8 @@ const GROWTH = 2;
 const BESIDES_BYTES = 96 * MIB;
 /** More than a queue and what two kernels buffer for a loopback connection. */
 const FLOOD_BYTES = 12 * MIB;
-const PATIENCE_MS = 30_000;
-const SCENARIO_MS = 120_000;
+const PATIENCE_MS = 60_000;
+const SCENARIO_MS = 300_000;
 
 const text = "x".repeat(15_000);
 const gapless = (length, from = 1) => Array.from({ length }, (_, n) => from + n);

@@ -16,7 +16,7 @@ const BODY_BYTES_MAX = 64 * 1024;
 /** What a process holds besides. */
 const BESIDES_BYTES = 48 * MIB;
 /** Ten seconds for a head, ten for a body, on a busy machine. */
-const PATIENCE_MS = 60_000;
+const PATIENCE_MS = 120_000;
 const DRIP_EVERY_MS = 1_000;
 
 /** Opens many at once; all of them are gone at the end. */

@@ -33,7 +33,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
 
     scenario(`a token that ends is told of once, then the client is disconnected (${name})`, async (s) => {
       const [room, sub] = [s.unique("room"), s.unique("ann")];
-      const ann = await s.socketIo({ transports, auth: { token: token({ sub, exp: inSeconds(2) }) } });
+      const ann = await s.socketIo({ transports, auth: { token: token({ sub, exp: inSeconds(8) }) } });
       await join(ann, room, sub);
       assertShape(await ann.next("error"), { code: "unauthorized" });
       assert.equal((await ann.next("(disconnect)")).detail, "io server disconnect");

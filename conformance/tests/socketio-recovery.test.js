@@ -9,7 +9,9 @@ import { join, say, sayMany, suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
 import { TRANSPORTS } from "../socketio.js";
 
-const PATIENCE_MS = 30_000;
+const PATIENCE_MS = 60_000;
+/** Who is back later was away for the others. */
+const GRACE_MS = 3_000;
 const gapless = (length, from = 1) => Array.from({ length }, (_, n) => from + n);
 const seqs = (client, roomId) => client.frames.filter((f) => f.type === "new-message" && (!roomId || f.roomId === roomId)).map((f) => f.seq);
 
@@ -42,11 +44,13 @@ for (const SHARDS of ["1", "3"]) {
         const id = bob.socket.id;
         await say(ann, room, "ann", "one");
         await bob.next("new-message");
+        const lostAt = performance.now();
         await lose(bob);
         await sayMany(ann, room, "ann", 20);
         const messageId = (await say(ann, room, "ann", "edited")).id;
         await ann.ask({ type: "edit-message", roomId: room, messageId, message: "better" }, "message-sent");
         assert.equal(await back(s, bob), true);
+        const isInTime = performance.now() - lostAt < GRACE_MS;
         assert.equal(bob.socket.id, id);
         await say(ann, room, "ann", "live");
         await bob.next({ type: "new-message", message: "live" });
@@ -56,7 +60,7 @@ for (const SHARDS of ["1", "3"]) {
         assert.deepEqual(await bob.ack({ type: "typing-start", roomId: room, userId: "bob" }), { success: true });
         assertShape(await ann.next("user-typing"), { userId: "bob" });
         assert.equal(bob.frames.filter((f) => f.type === "joined-room").length, 1);
-        ann.expectNone("user-left");
+        if (isInTime) ann.expectNone("user-left");
       });
 
       scenario("who never heard an event is back all the same", async (s) => {
@@ -259,7 +263,7 @@ describe("cut at random, while many speak", () => {
           }
         }
       },
-      { timeout: 120_000 },
+      { timeout: 300_000 },
     );
   }
 });

@@ -90,14 +90,22 @@ describe("an answer that is cut off", () => {
 });
 
 describe("with a budget", () => {
-  const { scenario } = suite({ ...provider.env, AI_DAILY_TOKENS: "3000" });
+  const { scenario } = suite({ ...provider.env, AI_DAILY_TOKENS: "3000", AI_FIRST_TOKEN_MS: "60000" });
 
   scenario("questions at once are let in up to the budget, and the helpdesk answers the rest", async (s) => {
     const domainId = s.unique("domain");
     await put(s, domainId, { helpdesk: [{ question: "When do you open?", answer: "At nine o'clock." }] });
-    provider.play(faulty.answers("A hat."));
-    const ask = (userId, message) => post(s.url("/ai/chat"), { message, domainId, userId });
-    const replies = await Promise.all(Array.from({ length: 8 }, (_, n) => ask(`user-${n}`, "When do you open?")));
+    // Those who were let in are answered once all others were refused: an answer that ends gives back what was set aside for it.
+    provider.play(faulty.held());
+    const replies = [];
+    const ask = async (userId) => replies.push(await post(s.url("/ai/chat"), { message: "When do you open?", domainId, userId }));
+    const asking = Promise.all(Array.from({ length: 8 }, (_, n) => ask(`user-${n}`)));
+    await eventually(() => provider.requests.length + replies.length, (count) => count >= 8);
+    for (const upstream of [...provider.requests]) {
+      upstream.token("A hat.");
+      upstream.finish();
+    }
+    await asking;
     assert.ok(replies.every((reply) => reply.status === 200));
     const [asked, limited] = [replies.filter((reply) => !reply.json.code), replies.filter((reply) => reply.json.code)];
     assert.ok(asked.length >= 2 && limited.length >= 1, `${asked.length} were asked, ${limited.length} were not`);

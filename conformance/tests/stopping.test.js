@@ -13,8 +13,8 @@ const { host, scenario: played } = suite(provider.env, { needs: "process" });
 
 /** What a client is told, so that not all of them are back in the same moment. */
 const REASON = /^restarting; retryAfterMs=(\d+)$/;
-const SCENARIO_MS = 120_000;
-const GUARD_MS = 30_000;
+const SCENARIO_MS = 300_000;
+const GUARD_MS = 60_000;
 
 /** One that fails leaves a host for the next. */
 function scenario(name, play) {
@@ -26,6 +26,14 @@ function scenario(name, play) {
 }
 
 const event = (roomId, userId, n) => ({ type: "send-message", roomId, userId, userName: "User", role: "user", message: `message ${n} ${"x".repeat(500)}`, clientMessageId: `${userId}-${n}` });
+/** A request that is under way and does not end. The one before it on the same connection says that it has been read. */
+async function unending() {
+  const connection = await bare(host.baseUrl);
+  connection.write("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nPOST /ai/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
+  await connection.untilReceived(/^HTTP\/1\.1 200 /);
+  return connection;
+}
+
 const logged = (client) => client.frames.filter((f) => f.type === "new-message");
 
 /** `count` members in rooms of ten. @returns {Promise<{room: string, userId: string, client: any}[]>} */
@@ -40,7 +48,8 @@ async function crowd(s, count) {
 
 scenario("SIGTERM under load: what was acknowledged is stored, what one member heard all did, and each is told when to be back", async (s) => {
   const members = await crowd(s, 100);
-  for (let n = 1; n <= 40; n += 1) for (const { room, userId, client } of members) client.send(event(room, userId, n));
+  // So many that they are read in the five seconds that a stop waits for readers.
+  for (let n = 1; n <= 20; n += 1) for (const { room, userId, client } of members) client.send(event(room, userId, n));
   await members[0].client.take(3, "message-sent");
   const stopping = host.stop();
   const ends = await Promise.all(members.map(({ client }) => client.untilClosed(GUARD_MS)));
@@ -93,9 +102,8 @@ scenario("nobody who stalls holds it up: readers that don't read, requests and h
 });
 
 scenario("whoever comes while it stops is refused, and can be told apart from who is cut off", async (s) => {
-  const [ann, holding] = [await s.member(s.unique("room"), "ann"), await bare(host.baseUrl)];
   // Keeps the stop waiting, so that there is a while to come in.
-  holding.write("POST /ai/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
+  const [ann, holding] = [await s.member(s.unique("room"), "ann"), await unending()];
   await ann.fence(s.unique("room"));
   const url = host.baseUrl;
   const stopping = host.stop();
@@ -111,8 +119,7 @@ scenario("whoever comes while it stops is refused, and can be told apart from wh
 for (const [first, second] of [["SIGTERM", "SIGTERM"], ["SIGINT", "SIGTERM"]]) {
   scenario(`${second} during the stop that ${first} began ends it, and nothing acknowledged is lost`, async (s) => {
     const room = s.unique("room");
-    const [ann, holding] = [await s.member(room, "ann"), await bare(host.baseUrl)];
-    holding.write("POST /ai/chat HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
+    const [ann, holding] = [await s.member(room, "ann"), await unending()];
     for (let n = 1; n <= 200; n += 1) ann.send(event(room, "ann", n));
     await ann.next("message-sent");
     const stopping = host.signal(first);

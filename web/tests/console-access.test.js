@@ -1,12 +1,12 @@
 /** The console of a server that knows who is who. */
 import assert from "node:assert/strict";
 import { SECRET, inSeconds, token } from "../../conformance/tokens.js";
-import { barriers, picture, scenario, sees } from "./support/stage.js";
+import { barriers, picture, scenario, sees, wasTold } from "./support/stage.js";
 
 const SITE = "shop.example";
 const SECURE = { AUTH_SECRET: SECRET };
 /** Long enough to sign in and write half a sentence, short enough to wait for. */
-const SHORT_S = 8;
+const SHORT_S = 15;
 
 /** @param {object} [claims] */
 const ofAnn = (claims) => token({ sub: "ann", name: "Ann", role: "agent", domains: [SITE], ...claims });
@@ -81,7 +81,7 @@ scenario("an agent reads the settings, and an admin changes them", async (stage)
   assert.equal(await admin.getByLabel("Answer", { exact: true }).getAttribute("aria-invalid"), "true");
   await admin.getByLabel("Answer", { exact: true }).fill("Yes, everywhere.");
   await admin.getByRole("button", { name: "Save", exact: true }).click();
-  await sees(admin, "#toast", "Saved");
+  await wasTold(admin, "Saved");
   await admin.reload();
   await admin.getByLabel("Question", { exact: true }).waitFor();
   assert.equal(await admin.getByLabel("Name of the assistant").inputValue(), "Robin");

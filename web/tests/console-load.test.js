@@ -1,6 +1,6 @@
 /** The console with more visitors, conversations and messages than any site has: it stays an instrument. */
 import assert from "node:assert/strict";
-import { scenario, sees } from "./support/stage.js";
+import { GUARD_MS, scenario, sees } from "./support/stage.js";
 
 const SITE = "shop.example";
 const VISITORS = 10_000;
@@ -44,7 +44,7 @@ scenario(`${VISITORS} visitors come while an agent looks on`, async (stage) => {
       const visitorData = { url: `https://shop.example/p/${id % 97}`, title: `Product ${id % 97}`, userAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:125.0) Gecko/20100101 Firefox/125.0" };
       client.send({ type: "visitor-joined-domain", domainId: SITE, visitorId: `v-${id}`, visitorData });
     }
-    await client.next({ type: "visitor-joined-domain", visitorId: `v-${from + VISITORS_A_CONNECTION - 1}` });
+    await client.next({ type: "visitor-joined-domain", visitorId: `v-${from + VISITORS_A_CONNECTION - 1}` }, GUARD_MS);
   }
   await sees(agent, "h1", "10,000 on the site");
   await assertCalm(agent, "while they come");

@@ -1,6 +1,6 @@
 /** The console where things are not as they should be: the browser's settings, its clock, what it is sent. What it tells nobody's eyes. */
 import assert from "node:assert/strict";
-import { assertNoSidewaysScroll, scenario, sees } from "./support/stage.js";
+import { assertNoSidewaysScroll, scenario, sees, wasTold } from "./support/stage.js";
 
 /** @typedef {import("./support/stage.js").Page} Page */
 /** @typedef {import("./support/stage.js").Stage} Stage */
@@ -70,11 +70,11 @@ scenario("the system tells who waits and what is answered, once it may, and only
 
   await away(false);
   await page.getByRole("button", { name: "Notify me" }).click();
-  await sees(page, "#toast", "You are told of new messages");
+  await wasTold(page, "You are told of new messages");
   assert.equal(await page.getByRole("button", { name: "Notify me" }).isVisible(), false);
   // It is allowed, and the window is looked at.
   await ask("room-3", "Ida");
-  await sees(page, "#toast", "Ida asks for a person");
+  await wasTold(page, "Ida asks for a person");
   assert.deepEqual(await told(page), []);
 
   await away(true);
@@ -112,7 +112,7 @@ scenario("who refuses notifications is not asked again, and told in the window a
   await page.evaluate(() => globalThis.lookAway(true));
   const { client } = await customer(stage, "Hello?");
   await client.ask({ type: "request-human", ...MIRA }, "human-requested");
-  await sees(page, "#toast", "Mira asks for a person");
+  await wasTold(page, "Mira asks for a person");
   assert.deepEqual(await told(page), []);
 });
 

@@ -71,8 +71,7 @@ scenario("open site → seen live → question → streamed answer → a person 
   await composer.press("Enter");
 
   // The AI answers, and the agent sees it being written.
-  await agent.keyboard.press("g");
-  await agent.keyboard.press("i");
+  await Promise.all(["g", "i"].map((key) => agent.keyboard.press(key)));
   await agent.locator("a.room").click();
   await sees(agent, ".message.theirs .bubble", "How long can I return a bike?");
   await sees(visitor, "weeziq-chat .message.assistant[data-seq]", "30 days");

@@ -29,9 +29,11 @@ pub(crate) fn steps(work: &mut Work) {
             Err(why) => work.skip(&format!("what takes {}", variable.to_lowercase()), &why),
         }
     }
-    work.step("operations: image, units, alerts, docs/operations.md", tests);
+    work.suite("operations: image, units, alerts, docs/operations.md", tests);
     match from_pypi(SCHEMATHESIS, "schemathesis") {
-        Ok(schemathesis) => work.part("HTTP interface: schemathesis", || fuzz(&schemathesis)),
+        Ok(schemathesis) => {
+            work.part("HTTP interface: schemathesis", || fuzz(&schemathesis));
+        }
         Err(why) => work.skip("HTTP interface: schemathesis", &why),
     }
 }

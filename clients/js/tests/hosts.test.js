@@ -1,6 +1,6 @@
 /** What the library does with the real host, as an application would use it. */
 import assert from "node:assert/strict";
-import { cutter, hosted, hostName, unique } from "./support/host.js";
+import { cutter, hosted, hostName, odyssey, unique } from "./support/host.js";
 import { refused, scenario } from "./support/play.js";
 import { heard } from "./support/seen.js";
 
@@ -77,9 +77,9 @@ scenario("the AI answers, whole, in pieces, and in a room", async (s) => {
   assert.equal((await stream.answer).finishReason, "stop");
 
   const name = unique("room");
-  const room = join(name, who("ann"));
-  const [messages, pieces] = [heard(room, "message"), heard(s.connect(host.wsUrl).join(name, who("bob")), "ai-stream-chunk")];
-  await room.ready;
+  const [room, bob] = [join(name, who("ann")), s.connect(host.wsUrl).join(name, who("bob"))];
+  const [messages, pieces] = [heard(room, "message"), heard(bob, "ai-stream-chunk")];
+  await Promise.all([room.ready, bob.ready]);
   const published = await ai.stream("And here?", { roomId: name }).answer;
   assert.equal((await messages.next({ role: "assistant" })).message, published.fullResponse);
   await pieces.next();
@@ -107,7 +107,8 @@ scenario("an answer is taken up by another page from where the first one was", a
 
 scenario("an answer that is cancelled ends here at once, and at the server", async (s) => {
   const { ai, errors } = s.connect(host.wsUrl);
-  const stream = ai.stream("Tell me everything", { userId: unique("ann") });
+  const domainId = unique("shop");
+  const stream = ai.stream(await odyssey(host, domainId), { userId: unique("ann"), domainId });
   for await (const _ of stream) break;
   const { finishReason } = await ai.resume(stream.conversationId).answer;
   assert.equal(finishReason, "cancelled");

@@ -2,7 +2,7 @@
 import { mount, openStage } from "./support/mount.js";
 import assert from "node:assert/strict";
 import { useAiChat, useDomainStats, useRoom, useVisit, useVisitors } from "../src/index.js";
-import { cutter, hosted, unique } from "../../js/tests/support/host.js";
+import { cutter, hosted, odyssey, unique } from "../../js/tests/support/host.js";
 import { scenario } from "../../js/tests/support/play.js";
 
 const host = hosted();
@@ -30,12 +30,14 @@ scenario("two people talk through cuts: each sees everything once, in one order"
 scenario("a question in a room is seen by an agent, who takes over in mid-answer and replies", async (s) => {
   const id = unique("room");
   const userId = unique("ann");
-  const visitor = mount(s, host.wsUrl, () => ({ room: useRoom(id, { userId, userName: "Ann" }), ai: useAiChat({ userId, roomId: id }) }));
+  const domainId = unique("shop");
+  const question = await odyssey(host, domainId);
+  const visitor = mount(s, host.wsUrl, () => ({ room: useRoom(id, { userId, userName: "Ann", domainId }), ai: useAiChat({ userId, roomId: id, domainId }) }));
   const agent = mount(s, host.wsUrl, () => useRoom(id, { userId: "agent", userName: "Agent", role: "agent" }));
   await visitor.values.next(({ room }) => room.status === "joined");
   await agent.values.next({ status: "joined" });
-  const answered = visitor.now.ai.send("Is my data safe?");
-  await agent.values.next((state) => texts(state).includes("Is my data safe?"));
+  const answered = visitor.now.ai.send(question);
+  await agent.values.next((state) => texts(state).includes(question));
   await agent.values.next(({ writing }) => writing?.text);
   agent.now.setLiveAgent(true);
   assert.equal((await answered).finishReason, "cancelled");
@@ -52,7 +54,7 @@ scenario("an answer in a room becomes one message, and the one who asked has the
   const view = mount(s, host.wsUrl, () => ({ room: useRoom(id, { userId, userName: "Ann" }), ai: useAiChat({ userId, roomId: id }) }));
   await view.values.next(({ room }) => room.status === "joined");
   const { fullResponse } = await view.now.ai.send("Is my data safe?");
-  const { room, ai } = await view.values.next((state) => state.room.messages.length === 2);
+  const { room, ai } = await view.values.next((state) => state.room.messages.length === 2 && state.ai.status === "ready");
   assert.deepEqual([room.messages[1].message, ai.messages[1].text, room.writing], [fullResponse, fullResponse, undefined]);
 });
 

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod inbox;
 pub mod knowledge;
 pub mod limits;
+pub mod metrics;
 pub mod privacy;
 pub mod protocol;
 pub mod rooms;

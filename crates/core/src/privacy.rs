@@ -24,6 +24,11 @@ pub fn is_of(room: &RoomSummary, visitor: &VisitorId) -> bool {
     room.customer.as_ref().is_some_and(|customer| customer.user_id.as_str() == visitor.as_str())
 }
 
+/// Whether the visitor wrote it, as a history has it: of a room that is somebody else's an export shows no more.
+pub fn is_by(message: &Value, visitor: &VisitorId) -> bool {
+    message.get("userId").and_then(Value::as_str) == Some(visitor.as_str())
+}
+
 /// What the AI remembers of a visitor who named no conversation.
 pub fn conversation_of(domain: &DomainId, visitor: &VisitorId) -> RoomId {
     RoomId::of_visitor(domain.as_str(), visitor.as_str())

@@ -21,6 +21,7 @@ use worker::{
 };
 
 use crate::clock::{Clock, entropy};
+use crate::counts;
 use crate::settings::Settings;
 
 thread_local! {
@@ -60,9 +61,9 @@ async fn attempt(
         return Ok(());
     }
     let (begun, endpoint) = (clock.now(), route.endpoint);
-    breakers(settings, |breakers| breakers.admit(endpoint, begun))?;
+    breakers(settings, endpoint, |breakers| breakers.admit(endpoint, begun))?;
     let failed = |failure: &ModelFailure| {
-        let change = breakers(settings, |breakers| breakers.failed(endpoint, failure, clock.now()));
+        let change = breakers(settings, endpoint, |breakers| breakers.failed(endpoint, failure, clock.now()));
         note_breaker(settings, endpoint, change);
     };
     let tell = |event| {
@@ -73,7 +74,7 @@ async fn attempt(
     };
     let answered = || {
         let after_ms = clock.now().since(begun);
-        let change = breakers(settings, |breakers| breakers.answered(endpoint, after_ms));
+        let change = breakers(settings, endpoint, |breakers| breakers.answered(endpoint, after_ms));
         note_breaker(settings, endpoint, change);
     };
     exchange(settings, (route, request), attempts, clock, answered, tell).await.inspect_err(failed)
@@ -115,12 +116,20 @@ async fn exchange(
     }
 }
 
-fn breakers<T>(settings: &Settings, then: impl FnOnce(&mut Breakers) -> T) -> T {
+fn breakers<T>(settings: &Settings, endpoint: EndpointId, then: impl FnOnce(&mut Breakers) -> T) -> T {
     let new = || Breakers::new(settings.providers.count(), settings.caution);
-    BREAKERS.with_borrow_mut(|breakers| then(breakers.get_or_insert_with(new)))
+    let figures =
+        |breakers: &Breakers| breakers.figures().nth(endpoint.number()).copied().unwrap_or_default();
+    BREAKERS.with_borrow_mut(|breakers| {
+        let breakers = breakers.get_or_insert_with(new);
+        let before = figures(breakers);
+        let done = then(breakers);
+        counts::model(endpoint, settings.providers.base_url(endpoint), &before, &figures(breakers));
+        done
+    })
 }
 
-/// There are no metrics here: this line is how an operator learns of it.
+/// Each isolate has a breaker of its own, so there is no number for whether one is open: this line tells.
 fn note_breaker(settings: &Settings, endpoint: EndpointId, change: Option<Change>) {
     let endpoint = settings.providers.base_url(endpoint);
     match change {

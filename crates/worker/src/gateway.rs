@@ -14,6 +14,7 @@ use wasm_bindgen_futures::spawn_local;
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, RoomId, SocketId, VisitorId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
+use weeziq_core::metrics::families;
 use weeziq_core::protocol::command::{Command, Refusal, Request};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
@@ -23,11 +24,11 @@ use weeziq_core::visitors::whence::Whence;
 use worker::{Delay, Env, Result, WebSocket, WebsocketEvent, console_warn};
 
 use crate::clock::{Clock, entropy, socket_id};
-use crate::encode;
 use crate::identity;
 use crate::places::{Consultation, Hello, Place, admit_question, consult};
 use crate::settings::Settings;
 use crate::sockets::Seat;
+use crate::{counts, encode};
 
 pub(crate) struct Gateway {
     env: Env,
@@ -212,13 +213,22 @@ impl Gateway {
             Frame::Text(text) => (self.session.borrow_mut().receive(now, &text, quota), text),
             Frame::Binary => (self.session.borrow_mut().receive_binary(now, quota), String::new()),
         };
+        if self.home.is_none()
+            && let Some(telling) = counts::telling(&self.env)
+        {
+            spawn_local(telling);
+        }
         match received {
-            Received::Request(request) => self.dispatch(request, &text).await,
+            Received::Request(request) => {
+                counts::one(&families::EVENTS, "kind", request.command.kind());
+                self.dispatch(request, &text).await
+            }
             Received::Expired(Refusal { reply_to, error }) => {
                 self.expire(reply_to.as_deref(), &error);
                 None
             }
             Received::Refused(Refusal { reply_to, error }) => {
+                counts::one(&families::EVENTS_REFUSED, "code", error.code.as_str());
                 self.refuse(reply_to.as_deref(), &error);
                 None
             }
@@ -435,6 +445,13 @@ impl Gateway {
     }
 
     fn close(&self, code: u16, reason: &str) {
+        let why = match code {
+            POLICY => "policy",
+            TOO_BIG => "too-big",
+            EXPIRED => "expired",
+            _ => "restarted",
+        };
+        counts::one(&families::CONNECTIONS_CLOSED, "reason", why);
         let _ = self.client.close(Some(code), Some(reason)); // likewise
         self.part(Farewell::Died);
     }

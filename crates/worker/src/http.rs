@@ -7,6 +7,7 @@ use futures_util::StreamExt;
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, ID_RULE, RoomId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
+use weeziq_core::metrics::families;
 use weeziq_core::protocol::command::{Command, body};
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
@@ -20,7 +21,7 @@ use crate::places::{Place, admit_question};
 use crate::reply;
 use crate::settings::Settings;
 use crate::upgrade::{address_of, is_upgrade, web_socket};
-use crate::{domains, files, identity, knowledge, privacy, rooms, whence};
+use crate::{counts, domains, files, identity, knowledge, privacy, rooms, whence};
 
 /// What a route comes to: a response, or a refusal of the client's.
 pub(crate) type Answer = Result<std::result::Result<Response, ClientError>>;
@@ -34,6 +35,13 @@ thread_local! {
 const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
+    let (path, method) = (request.path(), request.inner().method());
+    let response = answer(request, env).await?;
+    counts::request(&path, &method, response.status_code());
+    Ok(response)
+}
+
+async fn answer(request: Request, env: Env) -> Result<Response> {
     let settings = match settings(&env) {
         Ok(settings) => settings,
         Err(why) => {
@@ -101,12 +109,6 @@ async fn route(mut request: Request, env: Env, settings: Rc<Settings>) -> Answer
         (Method::Get, "/") => return root(request, &env).await.map(Ok),
         (Method::Get, "/healthz") => return reply::json(&serde_json::json!({ "status": "ok" })).map(Ok),
         (Method::Get, "/readyz") => return ready(&env).await,
-        (Method::Get, "/metrics") => {
-            return Ok(Err(ClientError::new(
-                ErrorCode::NotFound,
-                "there are no metrics here: an isolate is one of many and knows of itself alone; see the platform's analytics",
-            )));
-        }
         (Method::Get, path) if let Some(domain) = knowledge::widget_of(path) => {
             return knowledge::widget(&env, domain).await;
         }
@@ -160,6 +162,7 @@ async fn route_known(mut request: Request, env: &Env, settings: &Settings, calle
         (Method::Post, "/visitors/activity") => visit(&mut request, env, caller, "visitor-activity").await,
         (Method::Post, "/visitors/remove") => visit(&mut request, env, caller, "visitor-left-domain").await,
         (_, path) if path.starts_with("/domains/") => knowledge::serve(&mut request, env, caller).await,
+        (Method::Get, "/metrics") => metrics(env, settings, caller).await,
         (Method::Get, "/search") => rooms::search(&request, env, caller).await,
         (Method::Get, "/rooms") => rooms::list(&request, env, caller).await,
         (method, path) if let Some(verb) = rooms::verb(&method, path) => {
@@ -205,9 +208,8 @@ pub(crate) fn method_of(request: &Request) -> Method {
 /// What a route can be asked; none where only a page may be.
 fn methods_at(path: &str) -> Option<&'static str> {
     Some(match path {
-        "/" | "/ws" | "/healthz" | "/readyz" | "/stats/domains" | "/stats/dropped" | "/rooms" | "/search" => {
-            "GET"
-        }
+        "/" | "/ws" | "/healthz" | "/readyz" | "/metrics" | "/stats/domains" | "/stats/dropped"
+        | "/rooms" | "/search" => "GET",
         "/ai/chat" | "/ai/stream" | "/visitors/add" | "/visitors/activity" | "/visitors/remove"
         | "/files" => "POST",
         path if path.starts_with("/ai/stream/") && path.ends_with("/stream") => "GET",
@@ -279,10 +281,12 @@ async fn question(
     if let Err(error) = caller.authorise(&mut command, |_| false) {
         return Ok(Err(error));
     }
+    let kind = command.kind();
     let Command::Ask(conversation, _) = command else { return Ok(Err(ClientError::internal())) };
     if let Err(error) = admit_question(env, settings, &address_of(request), caller).await? {
         return Ok(Err(error));
     }
+    counts::one(&families::EVENTS, "kind", kind);
     let conversation = conversation.unwrap_or_else(|| RoomId::of_visitor("request", socket_id().as_str()));
     Place::Room(conversation)
         .post(env, &format!("/ask?{}", crate::room::query(wanted, caller)), &text)
@@ -315,9 +319,21 @@ async fn visit(request: &mut Request, env: &Env, caller: &Identity, kind: &str) 
         .and_then(|(domain, _)| caller.require_domain(Some(&domain)).map(|()| domain));
     match domain {
         Ok(domain) => {
+            counts::one(&families::EVENTS, "kind", kind);
             let visit = serde_json::to_string(&(whence, text))?;
             Place::Domain(domain).post(env, &format!("/visitors/{kind}"), &visit).await.map(Ok)
         }
+        Err(error) => Ok(Err(error)),
+    }
+}
+
+async fn metrics(env: &Env, settings: &Settings, caller: &Identity) -> Answer {
+    if !settings.counts {
+        let why = "nothing is counted here: set METRICS=on and deploy, and see docs/cloudflare.md for what that costs";
+        return Ok(Err(ClientError::new(ErrorCode::NotFound, why)));
+    }
+    match caller.require_staff(None) {
+        Ok(()) => Place::Directory.get(env, "/metrics").await.map(Ok),
         Err(error) => Ok(Err(error)),
     }
 }

@@ -4,6 +4,7 @@
 mod ai;
 mod alarms;
 mod clock;
+mod counts;
 mod domains;
 mod files;
 mod gateway;
@@ -29,8 +30,12 @@ use weeziq_core::protocol::event::Event;
 use worker::{Context, Env, Request, Response, Result, event};
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _: Context) -> Result<Response> {
-    http::serve(request, env).await
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    let response = http::serve(request, env.clone()).await;
+    if let Some(telling) = counts::telling(&env) {
+        context.wait_until(telling);
+    }
+    response
 }
 
 /// One event as a text frame.

@@ -8,7 +8,7 @@ use weeziq_core::inbox::{DeskCommand, RoomSummary};
 use weeziq_core::limits::HISTORY_MAX;
 use weeziq_core::privacy::{
     ROOMS_AT_ONCE, ROOMS_WITHOUT_DOMAIN, Receipt, belongs_to, conversation_of, erasure_in,
-    erasure_of_conversation, is_of,
+    erasure_of_conversation, is_by, is_of,
 };
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::query::Query;
@@ -81,12 +81,18 @@ pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identi
     };
     let place = Place::Domain(domain.clone());
     let mut export = read(place.post(env, "/visitors/know", visitor.as_str()).await?).await?;
-    let (mut rooms, mut pages) = (Vec::new(), Pages::of(&domain));
+    let (mut rooms, mut elsewhere, mut pages) = (Vec::new(), Vec::new(), Pages::of(&domain));
     while let Some(page) = pages.next(env).await? {
-        for room in page.into_iter().filter(|room| is_of(room, &visitor)) {
-            let messages = all_messages(env, &room.room_id).await?;
-            let remembered = all_remembered(env, &room.room_id).await?;
-            rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
+        for room in page {
+            let is_own = is_of(&room, &visitor);
+            let is_shown = |message: &Value| is_own || is_by(message, &visitor);
+            let messages = all_messages(env, &room.room_id, is_shown).await?;
+            if is_own {
+                let remembered = all_remembered(env, &room.room_id).await?;
+                rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
+            } else if !messages.is_empty() {
+                elsewhere.push(json!({ "roomId": room.room_id, "messages": messages }));
+            }
         }
     }
     let mut conversations = Vec::new();
@@ -103,6 +109,7 @@ pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identi
         export.insert("visitorId".into(), json!(visitor));
         export.insert("domainId".into(), json!(domain));
         export.insert("rooms".into(), rooms.into());
+        export.insert("elsewhere".into(), elsewhere.into());
         export.insert("conversations".into(), conversations.into());
         export.insert("unsearched".into(), json!([ROOMS_WITHOUT_DOMAIN]));
         export.insert("exportedAt".into(), json!(Clock::default().now()));
@@ -172,7 +179,7 @@ async fn all_remembered(env: &Env, room: &RoomId) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-async fn all_messages(env: &Env, room: &RoomId) -> Result<Vec<Value>> {
+async fn all_messages(env: &Env, room: &RoomId, is_shown: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
         let query = format!("afterSeq={after}&limit={HISTORY_MAX}");
@@ -184,7 +191,7 @@ async fn all_messages(env: &Env, room: &RoomId) -> Result<Vec<Value>> {
         let messages = page.get("messages").and_then(Value::as_array).cloned().unwrap_or_default();
         after = messages.last().and_then(|message| message.get("seq")).and_then(Value::as_u64).unwrap_or(0);
         let is_last = messages.is_empty() || page.get("hasMore") != Some(&Value::Bool(true));
-        all.extend(messages);
+        all.extend(messages.into_iter().filter(&is_shown));
         if is_last {
             return Ok(all);
         }

@@ -7,6 +7,7 @@ mod asked;
 mod desk;
 mod doors;
 mod files;
+mod words;
 
 pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE, asked_as, query};
 pub(crate) use desk::AtDesk;
@@ -22,12 +23,12 @@ use weeziq_core::access::token::expired;
 use weeziq_core::ai::model::ModelRequest;
 use weeziq_core::ids::{ConnId, RoomId, RunId, Seq};
 use weeziq_core::inbox::Listing;
-use weeziq_core::protocol::command::{Ask, Command, Refusal, Request as Asked, RoomCommand};
+use weeziq_core::metrics::families;
+use weeziq_core::protocol::command::{Ask, Command, Join, Refusal, Request as Asked, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::{Farewell, Room, RoomInput};
 use weeziq_core::store;
-use weeziq_core::store::outbox::{self, Word as Kept};
 use weeziq_core::time::UnixMs;
 use weeziq_core::{Caller, Context, Output};
 use worker::{
@@ -37,17 +38,17 @@ use worker::{
 
 use crate::ai;
 use crate::alarms::Alarms;
-use crate::clock::{Clock, conn_of, entropy};
+use crate::clock::{Clock, entropy};
 use crate::domains::brief;
-use crate::encode;
 use crate::gateway::{DIED, EXPIRED, EXPIRED_REASON, Frame, GO, IDENTITY, MAY_I_GO, RESTARTED};
-use crate::outbox::{Delivered, Item, Outbox, TAKEN, TRY_AGAIN, UNWANTED, Word};
+use crate::outbox::{Outbox, Word};
 use crate::places::{Hello, Place};
 use crate::reply::{self, hello_of};
 use crate::settings::Settings;
 use crate::sockets::{Seat, Seats, answer_pings, close_back};
-use crate::store::{Failed, Store, transact};
+use crate::store::{Failed, transact};
 use crate::turn::Turn;
+use crate::{counts, encode};
 
 #[durable_object]
 pub struct ChatRoom {
@@ -143,6 +144,7 @@ impl DurableObject for ChatRoom {
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let chat = &self.chat;
         chat.wake();
+        chat.tell_counts();
         let Some(seat) = chat.seats.at(&socket) else {
             return socket.close(Some(RESTARTED), Some("reconnect"));
         };
@@ -284,44 +286,6 @@ impl Chat {
         });
     }
 
-    /// Words of other objects, up to the first that cannot be kept now: the sender says the rest again.
-    async fn hear(self: &Rc<Self>, mut request: Request) -> Result<Response> {
-        let words: Vec<Word> = serde_json::from_str(&request.text().await?)?;
-        let mut is_watched_in_vain = false;
-        for (taken, word) in words.into_iter().enumerate() {
-            let is_taken = match word {
-                Word::Post(post) => self.tell(RoomInput::Post(*post)),
-                Word::Silence { run } => self.tell(RoomInput::Silence { run }),
-                Word::Overheard { .. } if self.has_live_agent() => true,
-                Word::Overheard { frame, except } => {
-                    self.seats.tell_members(&frame, except.map(conn_of));
-                    true
-                }
-                Word::Observed { frame, domain } => {
-                    is_watched_in_vain = !self.seats.are_observed();
-                    self.seats.tell_observers(&frame, domain.as_ref());
-                    true
-                }
-                Word::Spent(_)
-                | Word::Numbers(_)
-                | Word::Watch { .. }
-                | Word::Parted { .. }
-                | Word::Listed { .. } => true,
-            };
-            if !is_taken {
-                return Response::error(taken.to_string(), TRY_AGAIN);
-            }
-        }
-        Ok(Response::ok("")?.with_status(if is_watched_in_vain { UNWANTED } else { TAKEN }))
-    }
-
-    /// Which of these connections, that another object counts on, are not here any more.
-    async fn missing(&self, mut request: Request) -> Result<Response> {
-        let asked: Vec<u64> = serde_json::from_str(&request.text().await?)?;
-        let missing = asked.into_iter().filter(|conn| self.seats.get(ConnId(*conn)).is_none());
-        Response::ok(serde_json::to_string(&missing.collect::<Vec<_>>())?)
-    }
-
     async fn end(self: &Rc<Self>, socket: &WebSocket, how: Farewell) -> Result<()> {
         self.wake();
         let Some(seat) = self.seats.at(socket) else { return Ok(()) };
@@ -364,6 +328,10 @@ impl Chat {
     /// One turn of the room. True if what it did is stored.
     fn tell(self: &Rc<Self>, input: RoomInput) -> bool {
         let caller = caller_of(&input);
+        let comes_back = matches!(
+            &input,
+            RoomInput::Command { command: RoomCommand::Join(Join { resume: Some(_), .. }), .. }
+        );
         if let RoomInput::Model { run, event } = &input
             && event.is_terminal()
         {
@@ -371,6 +339,9 @@ impl Chat {
         }
         match self.turn(input) {
             Ok(outputs) => {
+                if comes_back {
+                    count_resumed(&outputs);
+                }
                 // What the room says to itself is another turn: what this one has to tell is told before.
                 let is_own =
                     |output: &Output| matches!(output, Output::Relay { room, .. } if *room == self.id);
@@ -468,81 +439,14 @@ impl Chat {
         }
     }
 
-    fn tell_myself(self: &Rc<Self>, input: RoomInput, kept: Option<i64>) {
-        let is_taken = self.tell(input);
-        if let Some(row) = kept.filter(|_| is_taken) {
-            self.forget_kept(row);
-        }
-    }
-
-    fn relay(self: &Rc<Self>, room: RoomId, input: RoomInput, row: Option<i64>) {
-        match input {
-            RoomInput::Post(post) => self.say(Place::Room(room), Word::Post(Box::new(post)), row),
-            RoomInput::Overheard { event, except } => {
-                let except = except.and_then(|conn| self.seats.get(conn)).map(|seat| seat.name());
-                self.say(Place::Room(room), Word::Overheard { frame: encode(&event, None), except }, None);
-            }
-            RoomInput::Silence { run } => self.say(Place::Room(room), Word::Silence { run }, None),
-            RoomInput::Command { .. }
-            | RoomInput::Recover { .. }
-            | RoomInput::Ask { .. }
-            | RoomInput::Model { .. }
-            | RoomInput::Disconnected { .. }
-            | RoomInput::Desk { .. }
-            | RoomInput::AskedForPeople { .. }
-            | RoomInput::List
-            | RoomInput::Alarm
-            | RoomInput::Awoken { .. } => {}
-        }
-    }
-
-    fn say(self: &Rc<Self>, place: Place, word: Word, row: Option<i64>) {
-        if row.is_some() {
-            self.wake_at(self.clock.now().plus(OUTBOX_RETRY_MS));
-        }
-        let chat = self.clone();
-        let then = Box::new(move |delivered| match (row, delivered) {
-            (Some(row), Delivered::Yes | Delivered::Unwanted) => chat.forget_kept(row),
-            (Some(_), Delivered::GivenUp) => chat.wake_at(chat.clock.now().plus(OUTBOX_RETRY_MS)),
-            (None, _) => {}
-        });
-        self.outbox.push(Item { word: Some((place, word)), then });
-    }
-
-    fn send(&self) {
-        if !self.outbox.is_empty() {
-            self.state.wait_until(self.outbox.clone().drain(self.env.clone()));
-        }
-    }
-
-    /// What an earlier life of this object, or an earlier attempt, could not hand over.
-    fn send_kept(self: &Rc<Self>) {
-        if !self.outbox.is_empty() {
-            return;
-        }
-        // Before the first turn there is no such table, and nothing to send.
-        for outbox::Kept { row, word } in
-            outbox::all(&mut Store::new(&self.state.storage())).unwrap_or_default()
-        {
-            match word {
-                Kept::Post(room, post) if room == self.id => {
-                    self.tell_myself(RoomInput::Post(*post), Some(row));
-                }
-                Kept::Post(room, post) => self.say(Place::Room(room), Word::Post(post), Some(row)),
-                Kept::Relist(_) => self.tell_myself(RoomInput::List, Some(row)),
-                Kept::Listing(_) => {} // only where one process has several stores
-            }
-        }
-        self.send();
-    }
-
-    fn forget_kept(&self, row: i64) {
-        if let Err(error) = outbox::remove(&mut Store::new(&self.state.storage()), row) {
-            console_error!("a word that was handed over stays kept: {error}");
+    fn tell_counts(&self) {
+        if let Some(telling) = counts::telling(&self.env) {
+            self.state.wait_until(telling);
         }
     }
 
     fn reply(&self, to: ConnId, reply_to: Option<&str>, event: Event) {
+        counts::add(&families::REPLIES, &[], 1);
         let is_last = !matches!(event, Event::AiStreamChunk { .. });
         let mut requests = self.requests.borrow_mut();
         if let Some(request) = requests.get(&to) {
@@ -595,6 +499,7 @@ impl Chat {
 
     fn ask_model(self: &Rc<Self>, run: RunId, request: ModelRequest) {
         let Ok(settings) = self.settings.clone() else { return };
+        counts::one(&families::AI_QUESTIONS, "provider", request.provider().as_str());
         let chat = self.clone();
         let (task, handle) = abortable(async move {
             let tell = |event| {
@@ -620,6 +525,15 @@ impl Chat {
 #[cfg(feature = "panic-route")]
 fn asks_to_panic(input: &RoomInput) -> bool {
     matches!(input, RoomInput::Command { command: RoomCommand::Send(send), .. } if &*send.text == "panic, please")
+}
+
+fn count_resumed(outputs: &[Output]) {
+    for output in outputs {
+        if let Output::Reply { event: Event::JoinedRoom { resumed, .. }, .. } = output {
+            let how = if *resumed { "resumed" } else { "history" };
+            counts::one(&families::RESUMES, "result", how);
+        }
+    }
 }
 
 fn caller_of(input: &RoomInput) -> Option<Caller> {

@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub(crate) providers: Providers,
     pub(crate) patience: Patience,
     pub(crate) caution: Caution,
+    /// Whether what happens is counted, for `/metrics`.
+    pub(crate) counts: bool,
     /// What tokens are held against; None is open mode.
     pub(crate) key: Option<Arc<Key>>,
 }
@@ -47,7 +49,10 @@ impl Settings {
         let events = number(env, "EVENTS_PER_SEC", EVENTS_PER_SECOND)?;
         let burst = if events == EVENTS_PER_SECOND { EVENTS_BURST } else { events.saturating_mul(2) };
         let per_minute = |name, default| number(env, name, default).map(Quota::per_minute);
+        let counts = switch(env, "METRICS")?;
+        crate::counts::switch(counts);
         Ok(Self {
+            counts,
             policy: Policy {
                 models,
                 context_messages: number(env, "AI_CONTEXT_MESSAGES", 10)?.max(1) as usize,
@@ -104,6 +109,14 @@ fn file_bytes_max(env: &Env) -> Result<u64, String> {
 /// An empty value counts as none. Vars and secrets are read alike.
 fn text(env: &Env, name: &str) -> Option<String> {
     env.var(name).ok().map(|value| value.to_string()).filter(|value| !value.is_empty())
+}
+
+fn switch(env: &Env, name: &str) -> Result<bool, String> {
+    match text(env, name).as_deref() {
+        None | Some("off" | "false" | "0") => Ok(false),
+        Some("on" | "true" | "1") => Ok(true),
+        Some(other) => Err(format!("{name} must be on or off, and is {other:?}")),
+    }
 }
 
 fn number(env: &Env, name: &str, default: u32) -> Result<u32, String> {

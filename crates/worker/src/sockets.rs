@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ConnId, DomainId, SocketId, VisitorId};
+use weeziq_core::metrics::families;
 use weeziq_core::rooms::Member;
 use weeziq_core::visitors::whence::Whence;
 use worker::{
@@ -15,6 +16,7 @@ use worker::{
 };
 
 use crate::clock::conn_of;
+use crate::counts;
 use crate::gateway::RESTARTED;
 use crate::places::Hello;
 
@@ -121,11 +123,14 @@ impl Seats {
 
     /// To each member save one.
     pub(crate) fn tell_members(&self, text: &str, except: Option<ConnId>) {
+        let mut told = 0;
         for seat in self.0.borrow().values().filter(|seat| Some(seat.conn) != except) {
             if seat.attached.borrow().member.is_some() {
                 seat.send(text);
+                told += 1;
             }
         }
+        counts::add(&families::DELIVERIES, &[], told);
     }
 
     pub(crate) fn are_observed(&self) -> bool {

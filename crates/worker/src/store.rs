@@ -7,8 +7,11 @@ use std::rc::Rc;
 use js_sys::{Function, Reflect};
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
+use weeziq_core::metrics::families;
 use weeziq_core::store::{Row, Sql, SqlError, Value};
 use worker::{SqlStorage, SqlStorageValue, Storage};
+
+use crate::counts;
 
 pub(crate) struct Store(SqlStorage);
 
@@ -52,13 +55,14 @@ pub(crate) fn transact<T: 'static>(
     }));
     let outcome = transaction_sync(storage, &callback);
     let result = done.borrow_mut().take();
-    match (outcome, result) {
+    let committed = match (outcome, result) {
         (_, Some(Err(error))) => Err(Failed::Storage(error)),
         (Ok(_), Some(Ok(value))) => Ok(value),
         (Err(thrown), Some(Ok(_))) => Err(Failed::Storage(SqlError(words(&thrown)))),
         (Err(thrown), None) => Err(Failed::Panic(words(&thrown))),
         (Ok(_), None) => Err(Failed::Panic("the transaction was not run".into())),
-    }
+    };
+    committed.inspect_err(|_| counts::add(&families::COMMITS_FAILED, &[], 1))
 }
 
 fn transaction_sync(storage: &Storage, callback: &JsValue) -> Result<JsValue, JsValue> {

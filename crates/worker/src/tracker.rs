@@ -2,6 +2,8 @@
 //! address.
 
 mod address;
+mod claims;
+mod counted;
 mod directory;
 mod retention;
 mod salt;
@@ -18,11 +20,12 @@ use futures_util::StreamExt;
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, VisitorId};
 use weeziq_core::inbox::RoomsQuery;
+use weeziq_core::metrics::families;
 use weeziq_core::protocol::command::{Command, Request as Asked, VisitorsCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http;
-use weeziq_core::store::{self, Sql, SqlError, Value, register};
+use weeziq_core::store::{self, register};
 use weeziq_core::time::UnixMs;
 use weeziq_core::visitors::reports::ReportQuery;
 use weeziq_core::visitors::whence::Whence;
@@ -33,9 +36,9 @@ use worker::{
     console_warn, durable_object,
 };
 
+use self::claims::Claim;
 use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy, socket_id};
-use crate::encode;
 use crate::gateway::{GO, IDENTITY, MAY_I_GO};
 use crate::outbox::{Item, Numbers, Outbox, TRY_AGAIN, Word};
 use crate::places::{Consultation, Place, Role};
@@ -44,6 +47,7 @@ use crate::room::asked_as;
 use crate::settings::Settings;
 use crate::sockets::{Seat, Seats, answer_pings, close_back};
 use crate::store::{Failed, Store, transact};
+use crate::{counts, encode};
 
 #[durable_object]
 pub struct VisitorTracker {
@@ -95,15 +99,6 @@ impl Inputs {
 /// While a visitor is here the object looks this often whether they still are: a reset tells nobody.
 const PRESENCE_CHECK_EVERY_MS: i64 = 60_000;
 
-/// Which visitor each connection speaks for. In rows, because one connection may speak for more than an attachment holds.
-const CLAIM_TABLE: &str = "CREATE TABLE IF NOT EXISTS claim (
-    conn TEXT NOT NULL,
-    visitor TEXT NOT NULL,
-    -- The room that holds the connection, if it does not end here. It says when it is gone.
-    room TEXT,
-    PRIMARY KEY (conn, visitor)
-) STRICT, WITHOUT ROWID";
-
 impl DurableObject for VisitorTracker {
     fn new(state: State, env: Env) -> Self {
         answer_pings(&state);
@@ -134,6 +129,8 @@ impl DurableObject for VisitorTracker {
             ("/connect", _) => Ok(tracker.seats.accept(&tracker.state, hello_of(&request)?)?.1),
             ("/admit", Some(Role::Address)) => tracker.admit(request).await,
             ("/origins", Some(Role::Directory)) => tracker.list_origins(request).await,
+            ("/counted", Some(Role::Directory)) => tracker.add_counted(request).await,
+            ("/metrics", Some(Role::Directory)) => tracker.tell_counted(),
             ("/words", Some(Role::Directory)) => tracker.hear(request).await,
             ("/words", Some(Role::Domain(domain))) => tracker.hear_partings(domain, request).await,
             ("/consult", Some(Role::Domain(domain))) => tracker.consult(domain, request).await,
@@ -375,7 +372,7 @@ impl Tracker {
     }
 
     fn part(self: &Rc<Self>, domain: &DomainId, conn: ConnId) {
-        let claimed = claims(&mut Store::new(&self.state.storage())).unwrap_or_default();
+        let claimed = claims::all(&mut Store::new(&self.state.storage())).unwrap_or_default();
         let own = claimed.into_iter().filter(|claim| claim.conn == conn);
         let parting = |Claim { conn, visitor, .. }| VisitorsInput::Disconnected { conn, visitor };
         let all: Vec<_> = own.map(parting).collect();
@@ -429,13 +426,13 @@ impl Tracker {
                 Some(visitors) => visitors,
                 None => {
                     store::open(sql, &[store::Part::Visitors])?;
-                    sql.run(CLAIM_TABLE, &[])?;
-                    Visitors::open(domain, living_claims(sql, &here)?, now, sql)?
+                    claims::open(sql)?;
+                    Visitors::open(domain, claims::living(sql, &here)?, now, sql)?
                 }
             };
             let mut outputs = Vec::new();
             for input in inputs.all {
-                note_claim(sql, &input, inputs.room.as_deref())?;
+                claims::note(sql, &input, inputs.room.as_deref())?;
                 visitors.handle(cx, input, sql, &mut outputs)?;
             }
             Ok((visitors, outputs))
@@ -517,6 +514,7 @@ impl Tracker {
     }
 
     fn reply(&self, to: ConnId, reply_to: Option<&str>, event: Event) {
+        counts::add(&families::REPLIES, &[], 1);
         if let Some(request) = self.requests.borrow().get(&to) {
             let _ = request.unbounded_send((reply_to.map(Into::into), event)); // a reader that is gone needs no answer
         } else if let Some(seat) = self.seats.get(to) {
@@ -534,7 +532,7 @@ impl Tracker {
 
     /// Rooms that hold connections of visitors may have been reset with them, while nobody told this object.
     async fn ask_holders(self: Rc<Self>, domain: DomainId) {
-        let claimed = claims(&mut Store::new(&self.state.storage())).unwrap_or_default();
+        let claimed = claims::all(&mut Store::new(&self.state.storage())).unwrap_or_default();
         let mut held: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for Claim { conn, room, .. } in claimed {
             if let Some(room) = room {
@@ -554,64 +552,4 @@ impl Tracker {
             }
         }
     }
-}
-
-/// Which visitor a connection speaks for.
-struct Claim {
-    conn: ConnId,
-    visitor: VisitorId,
-    /// The room that holds it, where one does.
-    room: Option<String>,
-}
-
-fn note_claim(
-    sql: &mut dyn Sql,
-    input: &VisitorsInput,
-    room: Option<&str>,
-) -> std::result::Result<(), SqlError> {
-    let (conn, visitor, is_here) = match input {
-        VisitorsInput::Command {
-            from,
-            via: Via::Connection { .. },
-            command: VisitorsCommand::Join { visitor, .. } | VisitorsCommand::Activity { visitor, .. },
-        } => (from.conn, visitor, true),
-        VisitorsInput::Command { from, command: VisitorsCommand::Leave { visitor }, .. } => {
-            (from.conn, visitor, false)
-        }
-        VisitorsInput::Disconnected { conn, visitor } => (*conn, visitor, false),
-        VisitorsInput::Command { .. }
-        | VisitorsInput::Listed(_)
-        | VisitorsInput::Unlisted { .. }
-        | VisitorsInput::Alarm => return Ok(()),
-    };
-    let conn = conn.0.to_string();
-    let params = [Value::Text(&conn), Value::Text(visitor.as_str()), Value::text(room)];
-    match is_here {
-        true => sql
-            .run("INSERT INTO claim (conn, visitor, room) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", &params),
-        false => sql.run("DELETE FROM claim WHERE conn = ? AND visitor = ?", &[params[0], params[1]]),
-    }
-}
-
-fn claims(sql: &mut dyn Sql) -> std::result::Result<Vec<Claim>, SqlError> {
-    let mut found = Vec::new();
-    sql.query("SELECT conn, visitor, room FROM claim", &[], &mut |row| {
-        let named = row.text(0).parse().ok().map(ConnId).zip(VisitorId::parse(row.text(1)));
-        let room = row.opt_text(2).map(String::from);
-        found.extend(named.map(|(conn, visitor)| Claim { conn, visitor, room }));
-    })?;
-    Ok(found)
-}
-
-/// Claims of connections that ended while the object was not there to see it are of no use.
-fn living_claims(
-    sql: &mut dyn Sql,
-    here: &[ConnId],
-) -> std::result::Result<Vec<(ConnId, VisitorId)>, SqlError> {
-    let is_alive = |claim: &Claim| claim.room.is_some() || here.contains(&claim.conn);
-    let (living, dead): (Vec<_>, Vec<_>) = claims(sql)?.into_iter().partition(is_alive);
-    for Claim { conn, .. } in dead {
-        sql.run("DELETE FROM claim WHERE conn = ?", &[Value::Text(&conn.0.to_string())])?;
-    }
-    Ok(living.into_iter().map(|Claim { conn, visitor, .. }| (conn, visitor)).collect())
 }

@@ -10,8 +10,8 @@ import { createHost } from "../../../conformance/hosts/index.js";
 /** @typedef {import("playwright-core").Page} Page */
 /** @typedef {{width?: number, height?: number, isDark?: boolean, isStill?: boolean, path?: string}} Look `isStill`: whoever wants no motion */
 
-export const GUARD_MS = 15_000;
-const SCENARIO_MS_MAX = 120_000;
+export const GUARD_MS = 60_000;
+const SCENARIO_MS_MAX = 300_000;
 const LOG_TAIL_LINES = 20;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
@@ -103,6 +103,11 @@ export function scenario(name, play, env = {}) {
 /** @param {Page} page @param {string} selector @param {string | RegExp} text */
 export async function sees(page, selector, text) {
   await page.locator(selector, { hasText: text }).first().waitFor();
+}
+
+/** What the console said last for a moment: a busy machine may look when that is over. @param {Page} page @param {string | RegExp} text */
+export async function wasTold(page, text) {
+  await page.locator("#toast", { hasText: text }).waitFor({ state: "attached" });
 }
 
 /** What WCAG 2.2 AA forbids and a machine can find. @param {Page} page @param {string} when @returns {Promise<string[]>} */

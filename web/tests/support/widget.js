@@ -1,4 +1,5 @@
 /** What tests do with a widget. */
+import assert from "node:assert/strict";
 import { site } from "./site.js";
 
 /** @typedef {import("playwright-core").Page} Page */
@@ -28,6 +29,14 @@ export async function say(page, text) {
 
 /** @param {Page} page */
 export const answered = (page) => page.locator("weeziq-chat .message.assistant[data-seq]").last().waitFor();
+
+/** What to ask for an answer that takes five seconds to be written, and so is met in the middle. @param {Stage} stage */
+export async function odyssey(stage) {
+  const body = `# Odyssey\n\n${"The odyssey went on and on. ".repeat(30)}`;
+  const reply = await fetch(`${stage.host.baseUrl}/domains/shop.example/knowledge/odyssey.md`, { method: "PUT", body, headers: { "content-type": "text/markdown" } });
+  assert.ok(reply.ok, await reply.text());
+  return "How long was the odyssey?";
+}
 
 /** What the room has said, as it is shown. @param {Page} page */
 export const texts = (page) => page.locator("weeziq-chat .message[data-seq] .bubble").allInnerTexts();

@@ -156,6 +156,18 @@ impl Breaker {
 }
 
 impl Figures {
+    /// By why.
+    pub fn failures(&self) -> [(&'static str, u64); 6] {
+        [
+            ("unavailable", self.unavailable),
+            ("overloaded", self.overloaded),
+            ("timeout", self.timeouts),
+            ("rejected", self.rejected),
+            ("filtered", self.filtered),
+            ("incomplete", self.incomplete),
+        ]
+    }
+
     fn count(&mut self, failure: &ModelFailure) {
         let counted = match failure {
             ModelFailure::Unavailable => &mut self.unavailable,

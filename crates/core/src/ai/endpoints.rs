@@ -125,8 +125,9 @@ impl Providers {
     }
 
     /// Where each of them is, for logs and figures. No key is in it.
-    pub fn base_urls(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|endpoint| endpoint.base_url.as_str())
+    pub fn base_urls(&self) -> impl Iterator<Item = (EndpointId, &str)> {
+        let numbered = self.0.iter().enumerate();
+        numbered.map(|(n, endpoint)| (EndpointId(n), endpoint.base_url.as_str()))
     }
 
     pub fn base_url(&self, endpoint: EndpointId) -> &str {

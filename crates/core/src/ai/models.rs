@@ -53,6 +53,11 @@ pub struct Route {
 impl EndpointId {
     pub const OPENAI: Self = Self(0);
     pub const GOOGLE: Self = Self(1);
+
+    /// Its place among them.
+    pub fn number(self) -> usize {
+        self.0
+    }
 }
 
 impl Models {

@@ -9,4 +9,5 @@ pub mod event;
 pub mod fields;
 pub mod http;
 pub mod query;
+pub mod routes;
 pub mod use_chat;

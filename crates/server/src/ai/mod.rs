@@ -192,7 +192,7 @@ impl Asker {
     /// What has come of each endpoint, by its address.
     pub(crate) fn figures(&self) -> Vec<(String, Figures)> {
         let figures: Vec<Figures> = self.breakers().figures().copied().collect();
-        self.providers.base_urls().map(String::from).zip(figures).collect()
+        self.providers.base_urls().map(|(_, url)| url.into()).zip(figures).collect()
     }
 
     fn breakers(&self) -> MutexGuard<'_, Breakers> {

@@ -9,7 +9,7 @@ use weeziq_core::inbox::query::Filter;
 use weeziq_core::inbox::{Cursor, DeskCommand, RoomSummary, RoomsQuery};
 use weeziq_core::limits::HISTORY_MAX;
 use weeziq_core::privacy::{
-    ROOMS_AT_ONCE, Receipt, belongs_to, conversation_of, erasure_in, erasure_of_conversation, is_of,
+    ROOMS_AT_ONCE, Receipt, belongs_to, conversation_of, erasure_in, erasure_of_conversation, is_by, is_of,
 };
 use weeziq_core::protocol::command::{Command, HistoryQuery, VisitorsCommand};
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
@@ -81,12 +81,19 @@ pub(super) async fn export_visitor(
     by.require_staff(Some(&domain))?;
     let know = VisitorsCommand::Know { visitor: visitor.clone() };
     let mut export = app.ask_domain(&domain, know).await?;
-    let (mut rooms, mut pages) = (Vec::new(), Pages::of(&app, domain.clone(), visitor.clone()));
+    let (mut rooms, mut elsewhere) = (Vec::new(), Vec::new());
+    let mut pages = Pages::of(&app, domain.clone(), visitor.clone());
     while let Some(page) = pages.next().await? {
-        for room in page.into_iter().filter(|room| is_of(room, &visitor)) {
-            let messages = app.all_messages(&room.room_id).await?;
-            let remembered = app.all_remembered(&room.room_id).await?;
-            rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
+        for room in page {
+            let is_own = is_of(&room, &visitor);
+            let is_shown = |message: &Value| is_own || is_by(message, &visitor);
+            let messages = app.all_messages(&room.room_id, is_shown).await?;
+            if is_own {
+                let remembered = app.all_remembered(&room.room_id).await?;
+                rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
+            } else if !messages.is_empty() {
+                elsewhere.push(json!({ "roomId": room.room_id, "messages": messages }));
+            }
         }
     }
     let mut conversations = Vec::new();
@@ -103,6 +110,7 @@ pub(super) async fn export_visitor(
         export.insert("visitorId".into(), json!(visitor));
         export.insert("domainId".into(), json!(domain));
         export.insert("rooms".into(), rooms.into());
+        export.insert("elsewhere".into(), elsewhere.into());
         export.insert("conversations".into(), conversations.into());
         export.insert("unsearched".into(), json!([]));
         export.insert("exportedAt".into(), json!(wall_clock()));
@@ -237,7 +245,11 @@ impl App {
         Ok(all)
     }
 
-    async fn all_messages(&self, room: &RoomId) -> Result<Vec<Value>, ClientError> {
+    async fn all_messages(
+        &self,
+        room: &RoomId,
+        is_shown: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Value>, ClientError> {
         let (mut all, mut after) = (Vec::new(), Seq(0));
         loop {
             let query = HistoryQuery { before: None, after: Some(after), limit: HISTORY_MAX };
@@ -250,7 +262,7 @@ impl App {
             };
             after = messages.last().map_or(after, |message| message.seq);
             let is_last = messages.is_empty() || !has_more;
-            all.extend(messages.iter().map(|message| json!(message)));
+            all.extend(messages.iter().map(|message| json!(message)).filter(&is_shown));
             if is_last {
                 return Ok(all);
             }

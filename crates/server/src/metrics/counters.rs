@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::histogram::Histogram;
+use weeziq_core::metrics::Histogram;
 
 #[derive(Clone)]
 pub(crate) struct Counters {

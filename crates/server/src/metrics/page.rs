@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use weeziq_core::ai::breaker::Figures;
+pub(crate) use weeziq_core::metrics::CONTENT_TYPE;
+use weeziq_core::metrics::Page;
+use weeziq_core::metrics::families::{self, Family};
 
 use super::counters::{Counters, Tally};
 use super::process;
 use super::requests::Requests;
-pub(crate) use super::text::CONTENT_TYPE;
-use super::text::Page;
 use crate::http::App;
 use crate::shard::mailbox::{Message, Shards};
 use crate::shard::measure::{Gauges, Measured, Measurement, POLLING, SOCKETIO_WEBSOCKET, WEBSOCKET};
@@ -21,7 +22,7 @@ pub(crate) async fn of(App { shards, watch, environment, .. }: &App) -> String {
     let measured = ask(shards).await;
     let known: Vec<&Measured> = measured.iter().flatten().map(AsRef::as_ref).collect();
     let mut page = Page::default();
-    page.gauge("weeziq_build_info", "What runs here.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    page.of(&families::BUILD_INFO).with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
     of_each_shard(&mut page, &measured);
     of_connections(&mut page, &known);
     of_rooms(&mut page, &known);
@@ -90,31 +91,14 @@ fn of_connections(page: &mut Page, shards: &[&Measured]) {
     page.gauge("weeziq_requests_waiting", "HTTP requests that wait for a shard's answer.")
         .is(sum(|gauges| gauges.requests));
     page.gauge("weeziq_observers", "Connections that watch visitors.").is(sum(|gauges| gauges.observers));
+    tally(page, shards, &families::CONNECTIONS, "transport", |c| &c.connected);
+    tally(page, shards, &families::CONNECTIONS_CLOSED, "reason", |c| &c.closed);
+    tally(page, shards, &families::EVENTS, "kind", |c| &c.events);
+    tally(page, shards, &families::EVENTS_REFUSED, "code", |c| &c.refused);
     tally(
         page,
         shards,
-        "weeziq_connections_total",
-        "Connections that began, by transport.",
-        "transport",
-        |c| &c.connected,
-    );
-    tally(
-        page,
-        shards,
-        "weeziq_connections_closed_total",
-        "Connections that were closed by the service or said goodbye, by why; too-slow is a reader that was let go (4008).",
-        "reason",
-        |c| &c.closed,
-    );
-    tally(page, shards, "weeziq_events_total", "What clients said, by kind.", "kind", |c| &c.events);
-    tally(page, shards, "weeziq_events_refused_total", "What was refused unhandled, by code.", "code", |c| {
-        &c.refused
-    });
-    tally(
-        page,
-        shards,
-        "weeziq_frames_dropped_total",
-        "Frames that may be dropped and were, by why.",
+        &families::counter("weeziq_frames_dropped_total", "Frames that may be dropped and were, by why."),
         "reason",
         |c| &c.dropped,
     );
@@ -133,31 +117,22 @@ fn of_rooms(page: &mut Page, shards: &[&Measured]) {
     page.gauge("weeziq_rooms", "Rooms in memory.").is(sum(|gauges| gauges.rooms));
     page.gauge("weeziq_members", "Connections in rooms, once for each room.")
         .is(sum(|gauges| gauges.members));
-    page.gauge("weeziq_domains", "Sites in memory.").is(sum(|gauges| gauges.domains));
-    page.gauge("weeziq_visitors", "Visitors who are on the sites now.").is(sum(|gauges| gauges.visitors));
-    page.counter("weeziq_deliveries_total", "Events of rooms times the members who were told them.")
-        .is(total(|counters| counters.deliveries));
-    page.counter("weeziq_replies_total", "Events to one connection alone.")
-        .is(total(|counters| counters.replies));
+    page.of(&families::DOMAINS).is(sum(|gauges| gauges.domains));
+    page.of(&families::VISITORS).is(sum(|gauges| gauges.visitors));
+    page.of(&families::DELIVERIES).is(total(|counters| counters.deliveries));
+    page.of(&families::REPLIES).is(total(|counters| counters.replies));
+    tally(page, shards, &families::RESUMES, "result", |c| &c.resumed);
     tally(
         page,
         shards,
-        "weeziq_resumes_total",
-        "Joins that said where they stood, by how they went on: resumed with what was missed, or with a history.",
-        "result",
-        |c| &c.resumed,
-    );
-    tally(
-        page,
-        shards,
-        "weeziq_socketio_recoveries_total",
-        "The same of Socket.IO's connection state recovery.",
+        &families::counter(
+            "weeziq_socketio_recoveries_total",
+            "The same of Socket.IO's connection state recovery.",
+        ),
         "result",
         |c| &c.recovered,
     );
-    tally(page, shards, "weeziq_ai_questions_total", "Questions to models, by provider.", "provider", |c| {
-        &c.asked
-    });
+    tally(page, shards, &families::AI_QUESTIONS, "provider", |c| &c.asked);
     page.gauge("weeziq_ai_answers_under_way", "Answers that are being written.")
         .is(sum(|gauges| gauges.answers));
     page.gauge("weeziq_outputs_held", "What waits for its commit to be told.")
@@ -175,7 +150,7 @@ fn of_storage(page: &mut Page, shards: &OfShards) {
         "With DURABILITY=full: how long outputs waited for the disk after their commit.",
     );
     numbered(shards).for_each(|(n, shard)| syncs.observed(&[("shard", &n)], &shard.counters.syncs));
-    let mut failed = page.counter("weeziq_commits_failed_total", "Transactions that came to nothing.");
+    let mut failed = page.of(&families::COMMITS_FAILED);
     for (n, shard) in numbered(shards) {
         failed.with(&[("shard", &n)], shard.counters.commits_failed);
     }
@@ -198,30 +173,21 @@ fn of_storage(page: &mut Page, shards: &OfShards) {
 fn of_models(page: &mut Page, endpoints: &[(String, Figures)]) {
     let numbered =
         || endpoints.iter().enumerate().map(|(n, (url, figures))| (n.to_string(), url.as_str(), figures));
-    let mut attempts = page.counter("weeziq_ai_attempts_total", "Requests to models.");
+    let mut attempts = page.of(&families::AI_ATTEMPTS);
     for (n, url, figures) in numbered() {
         attempts.with(&[("endpoint", &n), ("url", url)], figures.attempts);
     }
-    let mut failures = page.counter("weeziq_ai_failures_total", "Those that failed, by why.");
+    let mut failures = page.of(&families::AI_FAILURES);
     for (n, url, figures) in numbered() {
-        for (reason, count) in [
-            ("unavailable", figures.unavailable),
-            ("overloaded", figures.overloaded),
-            ("timeout", figures.timeouts),
-            ("rejected", figures.rejected),
-            ("filtered", figures.filtered),
-            ("incomplete", figures.incomplete),
-        ] {
+        for (reason, count) in figures.failures() {
             failures.with(&[("endpoint", &n), ("url", url), ("reason", reason)], count);
         }
     }
-    let mut refused =
-        page.counter("weeziq_ai_refused_total", "Attempts that were not made, as the breaker was open.");
+    let mut refused = page.of(&families::AI_REFUSED);
     for (n, url, figures) in numbered() {
         refused.with(&[("endpoint", &n), ("url", url)], figures.refused);
     }
-    let mut opened =
-        page.counter("weeziq_ai_breaker_opened_total", "How often an endpoint was given up for a while.");
+    let mut opened = page.of(&families::AI_BREAKER_OPENED);
     for (n, url, figures) in numbered() {
         opened.with(&[("endpoint", &n), ("url", url)], figures.opened);
     }
@@ -229,7 +195,7 @@ fn of_models(page: &mut Page, endpoints: &[(String, Figures)]) {
     for (n, url, figures) in numbered() {
         open.with(&[("endpoint", &n), ("url", url)], u8::from(figures.open_since.is_some()));
     }
-    let mut first = page.summary("weeziq_ai_first_token_seconds", "How long answers took to begin.");
+    let mut first = page.of(&families::AI_FIRST_TOKEN);
     for (n, url, figures) in numbered() {
         let seconds = figures.first_token_ms_sum as f64 / 1e3;
         first.summed(&[("endpoint", &n), ("url", url)], seconds, figures.first_tokens);
@@ -237,8 +203,7 @@ fn of_models(page: &mut Page, endpoints: &[(String, Figures)]) {
 }
 
 fn of_requests(page: &mut Page, requests: &Requests) {
-    let mut family =
-        page.counter("weeziq_http_requests_total", "HTTP requests, by route, method and status.");
+    let mut family = page.of(&families::HTTP_REQUESTS);
     for (answered, count) in requests.all() {
         let status = answered.status.to_string();
         family.with(&[("route", &answered.route), ("method", answered.method), ("status", &status)], count);
@@ -248,14 +213,13 @@ fn of_requests(page: &mut Page, requests: &Requests) {
 fn tally(
     page: &mut Page,
     shards: &[&Measured],
-    name: &'static str,
-    help: &str,
+    family: &Family,
     label: &'static str,
     of: fn(&Counters) -> &Tally,
 ) {
     let mut all = Tally::default();
     shards.iter().for_each(|shard| all.merge(of(&shard.counters)));
-    let mut family = page.counter(name, help);
+    let mut family = page.of(family);
     for (value, count) in all.iter() {
         family.with(&[(label, value)], count);
     }

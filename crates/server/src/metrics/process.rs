@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::text::Page;
+use weeziq_core::metrics::Page;
 
 /// Taken when the process starts.
 #[derive(Clone, Copy)]

@@ -43,6 +43,7 @@ impl CloseCode {
             Self::POLICY => "policy",
             Self::TOO_BIG => "too-big",
             Self::TOO_SLOW => "too-slow",
+            Self::EXPIRED => "expired",
             _ => "other",
         }
     }

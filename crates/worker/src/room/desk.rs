@@ -12,6 +12,7 @@ use weeziq_core::ids::Seq;
 use weeziq_core::inbox::transcript::Transcript;
 use weeziq_core::inbox::{DeskCommand, Listing};
 use weeziq_core::limits::LOG_ROWS_TOLD_MAX;
+use weeziq_core::metrics::families;
 use weeziq_core::protocol::command::{Command, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
@@ -22,6 +23,7 @@ use worker::{Request, Response, ResponseBuilder, Result, console_error};
 
 use super::{Chat, OUTBOX_RETRY_MS};
 use crate::clock::{conn_of, socket_id};
+use crate::counts;
 use crate::outbox::{Delivered, Item, Word};
 use crate::places::Place;
 use crate::reply;
@@ -53,6 +55,9 @@ impl Chat {
             asked.by.authorise(&mut command, |_| false)?;
             Ok(command)
         });
+        if let Ok(command) = &command {
+            counts::one(&families::EVENTS, "kind", command.kind());
+        }
         let command = match command {
             Ok(Command::Desk(_, command)) => command,
             Ok(_) => return reply::refusal(&ClientError::internal()),

@@ -149,6 +149,16 @@ impl Tracker {
     }
 }
 
+/// How many domains there are, and how many visitors are on them now.
+pub(super) fn totals(sql: &mut dyn Sql) -> std::result::Result<(u64, u64), SqlError> {
+    sql.run(TABLE, &[])?;
+    let mut totals = (0, 0);
+    sql.query("SELECT count(*), coalesce(sum(active), 0) FROM directory", &[], &mut |row| {
+        totals = (row.count(0), row.count(1));
+    })?;
+    Ok(totals)
+}
+
 fn watch(sql: &mut dyn Sql, room: &str, is_watching: bool) -> std::result::Result<(), SqlError> {
     let statement = match is_watching {
         true => "INSERT INTO watching (room) VALUES (?) ON CONFLICT DO NOTHING",
@@ -172,6 +182,6 @@ fn note(sql: &mut dyn Sql, numbers: &Numbers) -> std::result::Result<(), SqlErro
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err calls")]
-fn failed(error: SqlError) -> Error {
+pub(super) fn failed(error: SqlError) -> Error {
     Error::RustError(error.to_string())
 }

@@ -45,7 +45,6 @@ fn service(api: &mut Describer) {
         .end();
     api.route(("get", "/metrics"), ("service", "metrics"), "Numbers for Prometheus, to staff of all sites")
         .answers_text(200, "Text form 0.0.4.", &[("text/plain", json!({ "type": "string" }))])
-        .only_native("an isolate is one of many and knows of itself alone")
         .end();
 }
 

@@ -227,6 +227,8 @@ pub(super) struct VisitorExport {
     /// Null: never seen, or forgotten.
     visitor: Option<KnownVisitor>,
     rooms: Vec<RoomExport>,
+    /// What the visitor wrote in rooms of others.
+    elsewhere: Vec<WrittenElsewhere>,
     conversations: Vec<ConversationExport>,
     /// What may hold more of the visitor, and could not be looked into.
     unsearched: Vec<String>,
@@ -253,6 +255,14 @@ struct RoomExport {
     room: RoomSummary,
     messages: Vec<Message>,
     ai_turns: Vec<Remembered>,
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "described, never made")]
+struct WrittenElsewhere {
+    room_id: RoomId,
+    messages: Vec<Message>,
 }
 
 #[derive(JsonSchema)]

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 /// From a tenth of a millisecond, which a commit takes, to a disk that stalls.
-pub(crate) const BOUNDS_US: [u64; 14] = [
+const BOUNDS_US: [u64; 14] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000,
 ];
 
 #[derive(Clone, Default)]
-pub(crate) struct Histogram {
+pub struct Histogram {
     /// Each of them counts what is no longer than its bound and longer than the one before; the last is what is longer than all.
     buckets: [u64; BOUNDS_US.len() + 1],
     sum: Duration,
 }
 
 impl Histogram {
-    pub(crate) fn observe(&mut self, took: Duration) {
+    pub fn observe(&mut self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
         if let Some(count) = self.buckets.get_mut(bucket) {

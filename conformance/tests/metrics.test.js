@@ -211,7 +211,8 @@ describe("numbers of many isolates", () => {
   scenario("outlive the memory of whoever counted them, and of whoever adds them up", async (s) => {
     const room = s.unique("room");
     const said = { 'weeziq_events_total{kind="send-message"}': 5, weeziq_deliveries_total: 5 };
-    await grows(s, said, async () => sayMany(await s.member(room, "ann"), room, "ann", 5));
+    const ann = await s.member(room, "ann");
+    await grows(s, said, () => sayMany(ann, room, "ann", 5));
     const before = await settled(s);
     await host.evictAll();
     const after = await metrics(s);

@@ -44,6 +44,8 @@ export function requests(write, deadlineMs) {
   const keep = (id, pending) => {
     all.set(id, pending);
     pending.timer = setTimeout(settle, pending.ms ?? deadlineMs, id, new WeeziqError("timeout", pending.frame.type));
+    // This one alone: on a new connection rooms are joined before what waits for it is sent.
+    push(pending, id);
   };
 
   /** @param {unknown} id @param {WeeziqError | null} error @param {Frame} [reply] @returns {boolean} whether anybody waited for it */
@@ -55,16 +57,17 @@ export function requests(write, deadlineMs) {
     return true;
   };
 
-  /** Sends whatever can be sent now. */
-  const flush = () => {
-    for (const [id, pending] of [...all]) {
-      try {
-        pending.isSent ||= send({ ...pending.frame, id });
-      } catch (error) {
-        settle(id, /** @type {WeeziqError} */ (error));
-      }
+  /** @param {Pending} pending @param {unknown} id */
+  const push = (pending, id) => {
+    try {
+      pending.isSent ||= send({ ...pending.frame, id });
+    } catch (error) {
+      settle(id, /** @type {WeeziqError} */ (error));
     }
   };
+
+  /** Sends whatever can be sent now. */
+  const flush = () => all.forEach(push);
 
   /**
    * Sends as soon as there is a connection, and hears the end of it at once, before any later frame is heard.
@@ -75,7 +78,6 @@ export function requests(write, deadlineMs) {
     const id = `${(ids += 1)}`;
     keep(id, { frame, settle: hear, isSent: false, ...how });
     if (refusal) settle(id, refusal);
-    else flush();
     return () => forget(id);
   };
 
@@ -88,17 +90,17 @@ export function requests(write, deadlineMs) {
 
   /** The connection is gone: what can be asked again will be. @param {WeeziqError} error */
   const interrupt = (error) => {
-    for (const [id, pending] of [...all]) {
-      if (!pending.isSent) continue;
+    all.forEach((pending, id) => {
+      if (!pending.isSent) return;
       if (pending.again) Object.assign(pending, { frame: pending.again(), isSent: false });
       else settle(id, new WeeziqError("interrupted", error.message, { cause: error }));
-    }
+    });
   };
 
   /** From now on. @param {WeeziqError} error */
   const refuse = (error) => {
     refusal = error;
-    for (const id of [...all.keys()]) settle(id, error);
+    for (const id of all.keys()) settle(id, error);
   };
 
   return { send, ask, request, settle, flush, interrupt, refuse };

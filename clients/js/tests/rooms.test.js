@@ -216,6 +216,20 @@ scenario("who is there, who types, who has read: heard under the names of the wi
   assert.deepEqual(room.users, [{ userId: "bob" }]);
 });
 
+scenario("what is asked of a room while there is no connection is asked once the room is entered again", async (s) => {
+  const server = await s.serve();
+  const client = s.connect(server.url);
+  const room = client.join("room", ANN);
+  await room.ready;
+  server.answers = { "edit-message": ({ messageId, message }, reply) => reply({ type: "message-sent", id: messageId, seq: 2, message }) };
+  server.cut();
+  await client.statuses.next({ state: "waiting" });
+  const edited = room.edit("epoch-1-1", "uno");
+  assert.equal((await edited).seq, 2);
+  const types = server.frames.all.map(({ type }) => type).filter((type) => type !== "ping");
+  assert.deepEqual(types, ["join-room", "join-room", "edit-message"]);
+});
+
 scenario("edits, deletions and the past are asked for, and refusals have their code", async (s) => {
   const server = await s.serve({
     "edit-message": ({ messageId, message }, reply) => reply({ type: "message-sent", id: messageId, seq: 2, message }),

@@ -8,15 +8,17 @@ mod inbox;
 pub mod reports;
 pub mod traffic;
 mod user_agent;
+mod visitor;
 pub mod whence;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use traffic::Traffic;
+pub use visitor::VisitorRow;
+use visitor::{Known, Visitor};
 use whence::Country;
 
 use crate::ids::{ConnId, DomainId, RoomId, VisitorId};
@@ -29,7 +31,7 @@ use crate::protocol::command::{Page, VisitorsCommand};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::event::{DomainSummary, Event};
 use crate::store::erasure::Removed;
-use crate::store::visitors::{self as rows, Here, StoredVisitor};
+use crate::store::visitors::{self as rows, Here};
 use crate::store::{Sql, SqlError};
 use crate::time::UnixMs;
 use crate::{Caller, Context, Output, acknowledge};
@@ -63,27 +65,6 @@ pub enum Via {
     Request,
 }
 
-/// One visitor, as statistics tell it.
-#[cfg_attr(feature = "describe", derive(schemars::JsonSchema))]
-#[derive(Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VisitorRow {
-    pub id: VisitorId,
-    pub user_agent: Option<Box<str>>,
-    pub browser: &'static str,
-    pub os: &'static str,
-    pub device: &'static str,
-    /// ISO 3166-1 alpha-2, where it is known.
-    #[cfg_attr(feature = "describe", schemars(with = "Option<String>"))]
-    pub country: Option<Country>,
-    pub url: Option<Box<str>>,
-    pub title: Option<Box<str>>,
-    pub referrer: Option<Box<str>>,
-    /// When this visit began.
-    pub timestamp: UnixMs,
-    pub last_activity: UnixMs,
-}
-
 pub struct Visitors {
     id: DomainId,
     row: Option<i64>,
@@ -101,38 +82,6 @@ pub struct Visitors {
     /// Whether the tables of its rooms' list are there.
     has_inbox: bool,
     traffic: Traffic,
-}
-
-struct Visitor {
-    data: Arc<RawValue>,
-    page: Page,
-    /// As the host knows it.
-    country: Option<Country>,
-    joined_at: UnixMs,
-    last_at: UnixMs,
-    stored_at: UnixMs,
-    told_at: UnixMs,
-    leave_at: Option<UnixMs>,
-    tell_at: Option<UnixMs>,
-    connections: Vec<ConnId>,
-    by_request: bool,
-    /// Somebody else spoke last in the room that bears their name. Forgotten with the memory: it is a hint, and the next
-    /// message is another.
-    is_called: bool,
-    /// Whether what they do is counted: of people it is.
-    counts: bool,
-}
-
-/// What we read out of a client's free data. A member of another type counts as missing.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Known {
-    user_agent: Lenient,
-    url: Lenient,
-    title: Lenient,
-    referrer: Lenient,
-    /// Counts where the host knows none.
-    country: Lenient,
 }
 
 /// Somebody as they arrive.
@@ -538,104 +487,6 @@ impl Visitors {
             self.armed = Some(due);
             turn.out.push(Output::WakeAt(due));
         }
-    }
-}
-
-impl Visitor {
-    fn new(data: Arc<RawValue>, now: UnixMs) -> Self {
-        Self {
-            page: Page::default(),
-            country: None,
-            joined_at: now,
-            last_at: now,
-            stored_at: now,
-            told_at: UnixMs(0),
-            leave_at: None,
-            tell_at: None,
-            connections: Vec::new(),
-            by_request: false,
-            is_called: false,
-            counts: !Known::of(&data).is_bot(),
-            data,
-        }
-    }
-
-    fn of_row(stored: StoredVisitor) -> Self {
-        Self {
-            page: Known::of(&stored.data).page(),
-            country: stored.country,
-            joined_at: stored.joined_at,
-            last_at: stored.last_at,
-            stored_at: stored.last_at,
-            by_request: stored.here == Here::ByRequest,
-            leave_at: stored.leave_at,
-            ..Self::new(stored.data, stored.last_at)
-        }
-    }
-
-    fn is_unclaimed(&self) -> bool {
-        self.connections.is_empty() && !self.by_request
-    }
-
-    fn here(&self) -> Here {
-        if self.by_request { Here::ByRequest } else { Here::ByConnection }
-    }
-
-    fn activity(&self, domain: &DomainId, id: &VisitorId) -> Event {
-        Event::VisitorActivity {
-            domain_id: domain.clone(),
-            visitor_id: id.clone(),
-            url: self.page.url.clone(),
-            title: self.page.title.clone(),
-            timestamp: self.last_at,
-        }
-    }
-
-    fn row(&self, id: VisitorId) -> VisitorRow {
-        let known = Known::of(&self.data);
-        let class = user_agent::classify(known.user_agent.0.as_deref().unwrap_or_default());
-        VisitorRow {
-            id,
-            browser: class.browser,
-            os: class.os,
-            device: class.device,
-            country: self.country.or_else(|| known.country()),
-            url: self.page.url.clone(),
-            title: self.page.title.clone(),
-            referrer: known.referrer.0,
-            user_agent: known.user_agent.0,
-            timestamp: self.joined_at,
-            last_activity: self.last_at,
-        }
-    }
-}
-
-impl Known {
-    fn of(data: &RawValue) -> Self {
-        serde_json::from_str(data.get()).unwrap_or_default()
-    }
-
-    fn is_bot(&self) -> bool {
-        user_agent::bot(self.user_agent.0.as_deref().unwrap_or_default()).is_some()
-    }
-
-    fn country(&self) -> Option<Country> {
-        self.country.0.as_deref().and_then(Country::parse)
-    }
-
-    fn page(self) -> Page {
-        Page { url: self.url.0, title: self.title.0 }
-    }
-}
-
-/// A string, or whatever else as nothing.
-#[derive(Default)]
-struct Lenient(Option<Box<str>>);
-
-impl<'de> Deserialize<'de> for Lenient {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
-        Ok(Self(value.as_str().map(Into::into)))
     }
 }
 

@@ -12,6 +12,7 @@ mod clock;
 mod conn;
 mod deliver;
 mod dialect;
+mod dispatch;
 mod domains;
 pub(crate) mod engine;
 mod flush;

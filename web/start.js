@@ -5,20 +5,27 @@ import { part, write } from "./dom.js";
 const DOMAIN = location.host;
 const HEALTH_WITHIN_MS = 5_000;
 
+let healthAsked = 0;
+
 /** Is it well, and which version? Asked as a machine would. */
 async function askHealth() {
   const health = part("health", HTMLElement);
+  const asked = (healthAsked += 1);
+  // An answer that comes behind a later question is old.
+  const show = (/** @type {string} */ state, /** @type {string} */ what) => {
+    if (asked !== healthAsked) return;
+    health.dataset.state = state;
+    health.textContent = what;
+  };
   try {
     // no-store: a reply cached under this address could come back in the place of the page itself.
     const options = { cache: /** @type {const} */ ("no-store"), signal: AbortSignal.timeout(HEALTH_WITHIN_MS) };
     const reply = await fetch("/", { headers: { accept: "application/json" }, ...options });
     const { status, version } = await reply.json();
     if (!reply.ok || status !== "ok") throw new Error(`status ${status}`);
-    health.dataset.state = "good";
-    health.textContent = `Running and well, version ${version}`;
+    show("good", `Running and well, version ${version}`);
   } catch {
-    health.dataset.state = "bad";
-    health.textContent = "The service does not answer";
+    show("bad", "The service does not answer");
   }
 }
 

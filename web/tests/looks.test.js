@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PNG } from "pngjs";
 import { assertLooks, difference, reduced } from "./support/looks.js";
+import { SETTINGS } from "./support/settings.js";
 import { scenario, sees } from "./support/stage.js";
 import { answered, open, operator, roomOf, say, visit } from "./support/widget.js";
 
@@ -12,14 +13,6 @@ const LOOKS = [1440, 320].flatMap((width) => [false, true].map((isDark) => ({ wi
 
 /** @param {string} view @param {{width: number, isDark: boolean}} look */
 const nameOf = (view, { width, isDark }) => `${view}-${width}${isDark ? "-dark" : ""}`;
-
-const SETTINGS = {
-  name: "Robin",
-  welcomeMessage: "Hello! Ask me about our bikes.",
-  ai: { autoReply: true, sharePage: true },
-  helpdesk: [{ question: "How long can I return a bike?", answer: "You can return a bike within 30 days, unused and with its papers." }],
-  cannedReplies: [{ shortcut: "hello", text: "Hello, this is Ann. I have read what you wrote." }],
-};
 
 /** @param {import("./support/stage.js").Stage} stage @param {object} [more] */
 async function settle({ host }, more = {}) {

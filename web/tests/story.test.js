@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { deflateSync } from "node:zlib";
 import { readmePicture } from "./support/looks.js";
+import { SETTINGS } from "./support/settings.js";
 import { site } from "./support/site.js";
 import { picture, scenario, sees } from "./support/stage.js";
 
@@ -37,14 +38,6 @@ function crc32(bytes) {
   }
   return (sum ^ 0xffff_ffff) >>> 0;
 }
-
-const SETTINGS = {
-  name: "Robin",
-  welcomeMessage: "Hello! Ask me about our bikes.",
-  ai: { autoReply: true, sharePage: true },
-  helpdesk: [{ question: "How long can I return a bike?", answer: "You can return a bike within 30 days, unused and with its papers." }],
-  cannedReplies: [{ shortcut: "hello", text: "Hello, this is Ann. I have read what you wrote." }],
-};
 
 /** @param {string} baseUrl @param {string} path @param {object} body */
 async function put(baseUrl, path, body) {

@@ -143,10 +143,14 @@ export class App {
       this.#state.classList.toggle("bad", isBad);
     };
     const changed = (/** @type {import("/client/index.js").Status} */ { state, error }) => {
-      clearTimeout(this.#offline);
-      if (state === "open") return say("");
+      if (state === "open") {
+        clearTimeout(this.#offline);
+        this.#offline = undefined;
+        return say("");
+      }
       if (state === "waiting" && weeziq.token && /refused|unauthorized/.test(error?.code ?? "")) return say(this.#words.expired, true);
-      if (this.#state.textContent === "") this.#offline = setTimeout(() => say(this.#words.offline), OFFLINE_AFTER_MS);
+      // Since the connection was lost, however often it has been tried anew.
+      this.#offline ??= setTimeout(() => this.#state.textContent === "" && say(this.#words.offline), OFFLINE_AFTER_MS);
     };
     weeziq.on("status", changed);
     changed({ state: weeziq.state });

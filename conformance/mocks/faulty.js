@@ -111,10 +111,10 @@ export class Exchange {
   }
 
   /** The end as the provider writes it: finish reason, usage, and OpenAI's [DONE]. */
-  finish() {
+  finish(reason = this.gemini ? "STOP" : "stop") {
     const end = this.gemini
-      ? [{ candidates: [{ content: { role: "model", parts: [{ text: "" }] }, finishReason: "STOP", index: 0 }], usageMetadata: { promptTokenCount: 5, candidatesTokenCount: 3, totalTokenCount: 8 } }]
-      : [openAiChunk({}, "stop"), { ...openAiChunk({}), choices: [], usage: { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 } }];
+      ? [{ candidates: [{ content: { role: "model", parts: [{ text: "" }] }, finishReason: reason, index: 0 }], usageMetadata: { promptTokenCount: 5, candidatesTokenCount: 3, totalTokenCount: 8 } }]
+      : [openAiChunk({}, reason), { ...openAiChunk({}), choices: [], usage: { prompt_tokens: 5, completion_tokens: 3, total_tokens: 8 } }];
     for (const data of end) this.raw(`data: ${JSON.stringify(data)}\n\n`);
     this.res.end(this.gemini ? "" : "data: [DONE]\n\n");
   }

@@ -4,7 +4,7 @@ import { after } from "node:test";
 import { within } from "../hosts/child.js";
 import { openStream, request } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
-import { say, suite } from "../scenario.js";
+import { say, streamAnswer, suite } from "../scenario.js";
 import { assertShape, positive, text, timestamp } from "../shape.js";
 
 const provider = await faulty.startFaultyProvider();
@@ -105,7 +105,7 @@ scenario("people take over in the middle: the model is dropped, and nothing of i
   await customer.next({ type: "ai-stream-chunk", roomId: room });
   agent.send(toggle(room, true));
   const { seq } = await customer.next("live-agent-toggled");
-  await within(DROPPED_MS_MAX, upstream.gone, "the model is dropped at once, not at its deadline");
+  await within(DROPPED_MS_MAX, upstream.gone, "the model was not dropped");
   await speak("anyone?");
   await say(agent, room, "ann", 'Yes. "At ten."', { role: "agent" });
   await customer.fence(room);
@@ -124,6 +124,33 @@ scenario("people take over in the middle: the model is dropped, and nothing of i
   assert.match(told, /"from":"Ann","role":"agent","said":"Yes. \\"At ten.\\""/);
   assert.match(told, /"from":"Bob","role":"customer","said":"anyone\?"/);
   assert.match(told, /in charge again/);
+});
+
+scenario("people were there before the AI had said a word: it knows what was said when it may speak", async (s) => {
+  const { room, agent, customer, speak } = await shop(s);
+  agent.send(toggle(room, true));
+  await customer.next("live-agent-toggled");
+  await speak("my order is 4711");
+  await say(agent, room, "ann", "I will look.", { role: "agent" });
+  agent.send(toggle(room, false));
+  await customer.next({ type: "live-agent-toggled", enabled: false });
+  provider.play(faulty.answers("Ann looks after 4711."));
+  await speak("so?");
+  await customer.next(byAi);
+  const { messages } = await provider.request(0);
+  assert.match(messages.filter((m) => m.role === "system").map((m) => m.content).join("\n"), /my order is 4711/);
+});
+
+scenario("what is asked of the AI where people are in charge is for them to read: no model is asked", async (s) => {
+  const { room, agent, customer } = await shop(s);
+  agent.send(toggle(room, true));
+  await customer.next("live-agent-toggled");
+  provider.play(faulty.answers("I am the AI."));
+  const { joined, complete } = await streamAnswer(customer, { message: "is anybody there?", roomId: room, conversationId: room, userId: "bob" });
+  assert.deepEqual([joined, complete.finishReason], ["", "cancelled"]);
+  assertShape(await agent.next({ type: "new-message", userId: "bob" }), { message: "is anybody there?" });
+  await customer.fence(room);
+  assert.equal(provider.requests.length, 0);
 });
 
 scenario("what looks like another's words in a message stays a customer's words", async (s) => {

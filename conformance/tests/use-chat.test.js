@@ -54,6 +54,32 @@ for (const name of ["ai", "ai-previous"]) {
       ]);
     });
 
+    scenario("a page that reloads in mid-answer goes on with the same message, and one that comes later has nothing to read", async (s) => {
+      const chatId = s.unique("chat");
+      const transport = new DefaultChatTransport({ api: s.url("/ai/stream"), body: { userId: s.unique("user") } });
+      const read = (stream) => readUIMessageStream({ stream, onError: (error) => assert.fail(error) })[Symbol.asyncIterator]();
+      const lastOf = async (states, state) => {
+        for (;;) {
+          const { done, value } = await states.next();
+          if (done) return state;
+          state = structuredClone(value);
+        }
+      };
+      provider.play(faulty.held());
+      const asking = transport.sendMessages({ chatId, messages: [user("Tell me")], trigger: "submit-message", messageId: undefined, abortSignal: undefined });
+      const upstream = await provider.request(0);
+      upstream.token("Hats ");
+      const first = read(await asking);
+      while (!textOf((await first.next()).value));
+      const again = read(await transport.reconnectToStream({ chatId }));
+      upstream.token("für alle.");
+      upstream.finish();
+      const [one, other] = await Promise.all([lastOf(first), lastOf(again)]);
+      assert.deepEqual([textOf(one), textOf(other)], ["Hats für alle.", "Hats für alle."]);
+      assert.equal(other.id, one.id, "or a page would show it twice");
+      assert.equal(await transport.reconnectToStream({ chatId }), null);
+    });
+
     scenario("a provider that fails: the fallback sentence, and that it is one", async (s) => {
       provider.play(faulty.status(401));
       const [last] = (await chat(s, s.unique("chat"), [user("hello")])).slice(-1);

@@ -56,7 +56,8 @@ pub enum Progress {
 /// A failure before the first token is tried again; a time-out has cost so much already that it counts for two.
 const ATTEMPTS_MAX: u32 = 3;
 const BACK_OFF_MS: u64 = 250;
-/// What a provider may ask us to wait; it is the visitor who waits.
+/// What a provider may ask us to wait, since it is the visitor who waits. One that asks for more is not asked again: sooner
+/// would be against its word.
 const RETRY_AFTER_MS_MAX: u64 = 5_000;
 /// Sooner than wait longer, another model is asked, if there is one.
 const RATHER_ANOTHER_MS: u64 = 1_000;
@@ -93,7 +94,8 @@ impl Attempts {
         let in_time = |wait: u64| now.plus(wait as i64) < self.end;
         let has_other = self.route + 1 < self.routes;
         let rather_other = has_other && (*failure == ModelFailure::Timeout || wait > RATHER_ANOTHER_MS);
-        if failure.is_transient() && self.failed < ATTEMPTS_MAX && in_time(wait) && !rather_other {
+        let may_wait = wait <= RETRY_AFTER_MS_MAX && in_time(wait) && !rather_other;
+        if failure.is_transient() && self.failed < ATTEMPTS_MAX && may_wait {
             return Some(wait);
         }
         if has_other && failure.is_for_others() && in_time(0) {
@@ -187,7 +189,7 @@ impl From<gemini::Decoder> for Decoder {
 /// Twice as long each time, and never the same for all who failed together.
 fn back_off_ms(failure: &ModelFailure, failed: u32, jitter: u32) -> u64 {
     if let ModelFailure::Overloaded { retry_after_ms: Some(ms) } = failure {
-        return (*ms).min(RETRY_AFTER_MS_MAX);
+        return *ms;
     }
     BACK_OFF_MS * 2u64.saturating_pow(failed.saturating_sub(1)) * u64::from(50 + jitter % 100) / 100
 }
@@ -197,7 +199,7 @@ fn back_off_ms(failure: &ModelFailure, failed: u32, jitter: u32) -> u64 {
 mod tests {
     use super::super::models::Models;
     use super::*;
-    use ModelFailure::{ContentFiltered, Overloaded, Rejected, Resting, Timeout, Unavailable};
+    use ModelFailure::{ContentFiltered, Empty, Overloaded, Rejected, Resting, Timeout, Unavailable};
 
     /// After each failure: how long to wait, and which route is asked then.
     fn check(routes: usize, failures: &[ModelFailure], expected: &[Option<(u64, usize)>]) {
@@ -212,10 +214,11 @@ mod tests {
     fn what_may_pass_is_tried_again_twice_and_later_each_time() {
         check(1, &[Unavailable, Unavailable, Unavailable], &[Some((250, 0)), Some((500, 0)), None]);
         check(1, &[Overloaded { retry_after_ms: Some(2_000) }], &[Some((2_000, 0))]);
-        check(1, &[Overloaded { retry_after_ms: Some(99_000) }], &[Some((RETRY_AFTER_MS_MAX, 0))]);
+        check(1, &[Overloaded { retry_after_ms: Some(RETRY_AFTER_MS_MAX + 1) }], &[None]);
         check(1, &[Timeout, Unavailable], &[Some((500, 0)), None]);
         check(1, &[Rejected { status: 401 }], &[None]);
         check(1, &[Resting], &[None]);
+        check(2, &[Empty, Empty], &[Some((0, 1)), None]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct Figures {
     pub filtered: u64,
     /// Broke off after text.
     pub incomplete: u64,
+    /// Ended without any.
+    pub empty: u64,
     pub opened: u64,
     /// None while it is closed.
     pub open_since: Option<UnixMs>,
@@ -157,7 +159,7 @@ impl Breaker {
 
 impl Figures {
     /// By why.
-    pub fn failures(&self) -> [(&'static str, u64); 6] {
+    pub fn failures(&self) -> [(&'static str, u64); 7] {
         [
             ("unavailable", self.unavailable),
             ("overloaded", self.overloaded),
@@ -165,6 +167,7 @@ impl Figures {
             ("rejected", self.rejected),
             ("filtered", self.filtered),
             ("incomplete", self.incomplete),
+            ("empty", self.empty),
         ]
     }
 
@@ -176,6 +179,7 @@ impl Figures {
             ModelFailure::ContentFiltered => &mut self.filtered,
             ModelFailure::Rejected { .. } => &mut self.rejected,
             ModelFailure::Incomplete => &mut self.incomplete,
+            ModelFailure::Empty => &mut self.empty,
             ModelFailure::Resting => &mut self.refused,
         };
         *counted += 1;

@@ -56,7 +56,8 @@ pub fn answer(request: &ModelRequest) -> String {
     let found = request.passages.iter().find(|passage| words::speaks_of(passage, &words));
     match (found, request.is_over_budget) {
         (Some(passage), true) => passage.text.clone().into(),
-        (None, true) => FALLBACK.into(),
+        (None, true) if request.fallback.is_empty() => FALLBACK.into(),
+        (None, true) => request.fallback.clone().into(),
         (Some(Passage { title, text, .. }), false) => {
             format!("{DEMO} The site says under \u{201c}{title}\u{201d}: {text}")
         }

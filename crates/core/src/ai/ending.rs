@@ -3,15 +3,29 @@
 //! They are kept in one place because they are what a run relies on: text comes before the end, the end comes
 //! once, nothing follows it, and a failure after text is never told as one that may be tried again unseen.
 
+use serde_json::value::RawValue;
+
 use super::handover;
 use super::model::{FinishReason, ModelEvent, ModelFailure, Usage};
-use super::sse::SseReader;
+use super::sse::{EVENT_BYTES_MAX, SseReader};
 
-/// An answer that comes as server-sent events, one JSON record in each.
+/// An answer as it comes: as server-sent events, one JSON record in each; or, from servers that do not stream, as one record or an
+/// array of them.
 #[derive(Default)]
 pub(super) struct Answer {
+    form: Form,
     sse: SseReader,
-    pub(super) ending: Ending,
+    whole: Vec<u8>,
+    ending: Ending,
+}
+
+/// What the first byte tells of the body: no line of an event stream begins with a brace or a bracket.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Form {
+    #[default]
+    Unknown,
+    Events,
+    Whole,
 }
 
 /// Reads one record; an error says that the data is no record at all.
@@ -50,9 +64,16 @@ pub(super) enum Reason {
 
 impl Answer {
     pub(super) fn push(&mut self, bytes: &[u8], read: ReadRecord, out: &mut Vec<ModelEvent>) {
-        let Self { sse, ending } = self;
+        let bytes = self.recognise(bytes);
+        let Self { form, sse, whole, ending } = self;
         if ending.over {
             return;
+        }
+        if *form == Form::Whole {
+            if whole.len() + bytes.len() > EVENT_BYTES_MAX {
+                return ending.break_off(out);
+            }
+            return whole.extend_from_slice(bytes);
         }
         let pushed = sse.push(bytes, &mut |data| {
             if read_event(data, read, ending, out).is_err() {
@@ -65,10 +86,39 @@ impl Answer {
     }
 
     pub(super) fn end(&mut self, read: ReadRecord, out: &mut Vec<ModelEvent>) {
-        let Self { sse, ending } = self;
+        let Self { form, sse, whole, ending } = self;
+        if *form == Form::Whole {
+            return match records(whole) {
+                Some(records) => {
+                    let are_read = records.iter().all(|record| read(record.get(), ending, out).is_ok());
+                    if are_read { ending.complete(out) } else { ending.break_off(out) }
+                }
+                None => ending.break_off(out),
+            };
+        }
         // The last event may be cut. Then it is no JSON, and what was known before it decides.
         let _ = sse.end(&mut |data| drop(read_event(data, read, ending, out)));
         ending.body_ended(out);
+    }
+
+    fn recognise<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.form != Form::Unknown {
+            return bytes;
+        }
+        let bytes = bytes.trim_ascii_start();
+        self.form = match bytes.first() {
+            None => Form::Unknown,
+            Some(b'{' | b'[') => Form::Whole,
+            Some(_) => Form::Events,
+        };
+        bytes
+    }
+}
+
+fn records(whole: &[u8]) -> Option<Vec<&RawValue>> {
+    match whole.first() {
+        Some(b'[') => serde_json::from_slice(whole).ok(),
+        _ => serde_json::from_slice(whole).ok().map(|record| vec![record]),
     }
 }
 
@@ -129,11 +179,11 @@ impl Ending {
             self.take_calls(out);
         }
         match self.reason.unwrap_or(Reason::Other) {
-            Reason::Stop => self.close(ModelEvent::Finished(FinishReason::Stop), out),
-            Reason::Length => self.close(ModelEvent::Finished(FinishReason::Length), out),
             Reason::Filtered => self.fail(ModelFailure::ContentFiltered, out),
-            Reason::Other if self.text_seen => self.close(ModelEvent::Finished(FinishReason::Stop), out),
-            Reason::Other => self.fail(ModelFailure::Unavailable, out),
+            Reason::Other if !self.text_seen => self.fail(ModelFailure::Unavailable, out),
+            Reason::Stop | Reason::Length if !self.text_seen => self.fail(ModelFailure::Empty, out),
+            Reason::Length => self.close(ModelEvent::Finished(FinishReason::Length), out),
+            Reason::Stop | Reason::Other => self.close(ModelEvent::Finished(FinishReason::Stop), out),
         }
     }
 
@@ -233,10 +283,10 @@ pub(super) mod tests {
     fn an_answer_ends_by_its_reason_and_by_whether_text_was_seen() {
         use FinishReason::{ContentFilter, Length, Stop};
         use ModelEvent::{Failed, Finished};
-        use ModelFailure::{ContentFiltered, Incomplete, Overloaded, Unavailable};
+        use ModelFailure::{ContentFiltered, Empty, Incomplete, Overloaded, Unavailable};
 
-        check(ended_with(Reason::Stop), Finished(Stop), Finished(Stop));
-        check(ended_with(Reason::Length), Finished(Length), Finished(Length));
+        check(ended_with(Reason::Stop), Failed(Empty), Finished(Stop));
+        check(ended_with(Reason::Length), Failed(Empty), Finished(Length));
         check(ended_with(Reason::Filtered), Failed(ContentFiltered), Finished(ContentFilter));
         check(ended_with(Reason::Other), Failed(Unavailable), Finished(Stop));
         check(Ending::complete, Failed(Unavailable), Finished(Stop));

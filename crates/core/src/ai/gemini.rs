@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use FinishReason::{ContentFilter, Length, Stop};
     use ModelEvent::{Failed, Finished};
-    use ModelFailure::{ContentFiltered, Incomplete, Overloaded, Unavailable};
+    use ModelFailure::{ContentFiltered, Empty, Incomplete, Overloaded, Unavailable};
 
     /// One event with this JSON, which may be written in several parts.
     macro_rules! record {
@@ -350,9 +350,9 @@ mod tests {
     #[test]
     fn reasons_are_told_in_our_words() {
         let because = |reason: &str| STOP.replace("STOP", reason);
-        check(&[STOP], "", &Finished(Stop));
+        check(&[STOP], "", &Failed(Empty));
         check(&[HELLO, &because("MAX_TOKENS")], "Grüße", &Finished(Length));
-        check(&[&because("MAX_TOKENS")], "", &Finished(Length));
+        check(&[&because("MAX_TOKENS")], "", &Failed(Empty));
         check(&[HELLO, &because("OTHER")], "Grüße", &Finished(Stop));
         check(&[&because("MALFORMED_FUNCTION_CALL")], "", &Failed(Unavailable));
         for filtered in
@@ -393,13 +393,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_not_streamed_is_read_whole() {
+        let said = r#"{"candidates":[{"content":{"parts":[{"text":"Hi"}]},"finishReason":"STOP"}],"#;
+        let one = format!("{said}\"usageMetadata\":{{\"promptTokenCount\":5}}}}");
+        let counted = ModelEvent::Usage(Usage { input_tokens: 5, output_tokens: 0 });
+        let expected = [counted.clone(), ModelEvent::Delta("Hi".into()), Finished(Stop)];
+        assert_eq!(decode([one.as_bytes()]), expected);
+        // As it comes without `alt=sse`.
+        let first = r#"[{"candidates":[{"content":{"parts":[{"text":"Hi"}]}}]}"#;
+        let last = r#"{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":5}}]"#;
+        let events = decode([first, "\n,\n", last].map(str::as_bytes));
+        assert_eq!(events, [ModelEvent::Delta("Hi".into()), counted, Finished(Stop)]);
+        check(
+            &[r#"{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}"#],
+            "",
+            &Failed(Overloaded { retry_after_ms: None }),
+        );
+        check(&[r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#], "", &Failed(ContentFiltered));
+    }
+
+    #[test]
     fn garbage_is_a_failure() {
         check(&["<html>"], "", &Failed(Unavailable));
-        check(
-            &["[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hi\"}]}}]}\n,\n{}]"],
-            "",
-            &Failed(Unavailable),
-        );
+        check(&["[{\"candidates\""], "", &Failed(Unavailable));
+        check(&["[7]"], "", &Failed(Unavailable));
         check(&["data: not json\n\n", HELLO, STOP], "", &Failed(Unavailable));
         check(&[WAVE, "data: [1]\n\n", STOP], " 👋!", &Failed(Incomplete));
         assert_eq!(decode([b"data: \xFF\n\n".as_slice()]), [Failed(Unavailable)]);

@@ -68,6 +68,8 @@ pub struct ModelRequest {
     pub passages: Arc<[Passage]>,
     /// No model is asked because the domain's budget is used up, which the demo then does not call a demo.
     pub is_over_budget: bool,
+    /// What is said then where the documents say nothing to it.
+    pub fallback: Box<str>,
 }
 
 impl ModelRequest {
@@ -130,6 +132,8 @@ pub enum ModelFailure {
     Rejected { status: u16 },
     /// The body ended, or an error came inside it, after text had been sent.
     Incomplete,
+    /// Whole, and without a word: thinking has used up what it was allowed to say, or it had nothing to say.
+    Empty,
     /// It was not asked: it has failed too often of late ([`super::breaker`]).
     Resting,
 }

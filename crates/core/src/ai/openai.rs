@@ -10,7 +10,6 @@ use super::ending::{Answer, Ending, Reason};
 use super::handover;
 use super::model::{ModelEvent, ModelRequest, ProviderCall, Speaker, Turn, Usage};
 use super::models::Route;
-use super::sse::EVENT_BYTES_MAX;
 use super::status;
 
 /// The request for a streamed answer. `base_url` includes the version, as in `https://api.openai.com/v1`.
@@ -52,70 +51,16 @@ fn message(turn: &Turn) -> Value {
 
 /// Reads the body of a 2xx reply, cut into pieces anywhere.
 #[derive(Default)]
-pub struct Decoder {
-    form: Form,
-    answer: Answer,
-    /// The body so far, where it is one object; it is readable only as a whole.
-    object: Vec<u8>,
-}
-
-/// What the first byte tells of the body: no line of an event stream begins with a brace.
-#[derive(Clone, Copy, Default)]
-enum Form {
-    #[default]
-    Unknown,
-    Events,
-    Object,
-}
+pub struct Decoder(Answer);
 
 impl Decoder {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<ModelEvent>) {
-        let bytes = self.recognise(bytes);
-        match self.form {
-            Form::Unknown => {}
-            Form::Events => self.answer.push(bytes, read_record, out),
-            Form::Object => self.keep(bytes, out),
-        }
+        self.0.push(bytes, read_record, out);
     }
 
     /// The body ended. Not for a connection that broke: a reason that came before would pass for the end.
     pub fn end(&mut self, out: &mut Vec<ModelEvent>) {
-        match self.form {
-            Form::Unknown | Form::Events => self.answer.end(read_record, out),
-            Form::Object => self.read_object(out),
-        }
-    }
-
-    fn recognise<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if !matches!(self.form, Form::Unknown) {
-            return bytes;
-        }
-        let bytes = bytes.trim_ascii_start();
-        self.form = match bytes.first() {
-            None => Form::Unknown,
-            Some(b'{') => Form::Object,
-            Some(_) => Form::Events,
-        };
-        bytes
-    }
-
-    fn keep(&mut self, bytes: &[u8], out: &mut Vec<ModelEvent>) {
-        if self.object.len() + bytes.len() > EVENT_BYTES_MAX {
-            self.answer.ending.break_off(out);
-        } else {
-            self.object.extend_from_slice(bytes);
-        }
-    }
-
-    fn read_object(&mut self, out: &mut Vec<ModelEvent>) {
-        let ending = &mut self.answer.ending;
-        match serde_json::from_slice(&self.object) {
-            Ok(chunk) => {
-                read_chunk(chunk, ending, out);
-                ending.complete(out);
-            }
-            Err(_) => ending.break_off(out),
-        }
+        self.0.end(read_record, out);
     }
 }
 
@@ -221,11 +166,12 @@ mod tests {
     use super::super::ending::tests::{ends_once_and_last, text_of};
     use super::super::model::{FinishReason, ModelFailure, Provider};
     use super::super::models::tests::route;
+    use super::super::sse::EVENT_BYTES_MAX;
     use super::super::sse::tests::cut;
     use super::*;
     use FinishReason::{ContentFilter, Length, Stop};
     use ModelEvent::{Failed, Finished};
-    use ModelFailure::{ContentFiltered, Incomplete, Overloaded, Rejected, Unavailable};
+    use ModelFailure::{ContentFiltered, Empty, Incomplete, Overloaded, Rejected, Unavailable};
 
     /// One event with this JSON, which may be written in several parts.
     macro_rules! record {
@@ -350,7 +296,7 @@ mod tests {
         check(&[HELLO, DONE], "Grüße", &Finished(Stop));
         check(&[HELLO, STOP, "data: [DONE]"], "Grüße", &Finished(Stop));
         check(&[HELLO, STOP.trim_end()], "Grüße", &Finished(Stop));
-        check(&[ROLE, STOP, DONE], "", &Finished(Stop));
+        check(&[ROLE, STOP, DONE], "", &Failed(Empty));
         check(&[ROLE, DONE], "", &Failed(Unavailable));
         check(&[HELLO], "Grüße", &Failed(Incomplete));
         check(&[ROLE], "", &Failed(Unavailable));
@@ -367,7 +313,7 @@ mod tests {
     fn reasons_are_told_in_our_words() {
         let because = |reason: &str| STOP.replace("stop", reason);
         check(&[HELLO, &because("length"), DONE], "Grüße", &Finished(Length));
-        check(&[&because("length"), DONE], "", &Finished(Length));
+        check(&[&because("length"), DONE], "", &Failed(Empty));
         check(&[HELLO, FILTERED, DONE], "Grüße", &Finished(ContentFilter));
         check(&[ROLE, FILTERED, DONE], "", &Failed(ContentFiltered));
         check(&[HELLO, &because("tool_calls"), DONE], "Grüße", &Finished(Stop));

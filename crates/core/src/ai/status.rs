@@ -23,6 +23,9 @@ pub fn failure(status: u16, retry_after: Option<&str>, body: &[u8]) -> ModelFail
         _ if says(&error, &CONTENT_WORDS) => ModelFailure::ContentFiltered,
         429 if says(&error, &QUOTA_WORDS) => ModelFailure::Rejected { status },
         429 => ModelFailure::Overloaded { retry_after_ms: retry_after.and_then(retry_after_ms) },
+        503 if let Some(ms) = retry_after.and_then(retry_after_ms) => {
+            ModelFailure::Overloaded { retry_after_ms: Some(ms) }
+        }
         408 | 504 => ModelFailure::Timeout,
         500..=599 => ModelFailure::Unavailable,
         _ => ModelFailure::Rejected { status },
@@ -123,6 +126,8 @@ mod tests {
         ] {
             let expected = ModelFailure::Overloaded { retry_after_ms: ms };
             assert_eq!(failure(429, Some(header), b""), expected, "{header}");
+            let expected = if ms.is_some() { expected } else { ModelFailure::Unavailable };
+            assert_eq!(failure(503, Some(header), b""), expected, "{header}");
         }
     }
 

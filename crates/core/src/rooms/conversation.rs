@@ -133,8 +133,15 @@ impl Room {
 
     /// Remembers the question, then asks the model with what is remembered.
     pub(super) fn begin(&mut self, turn: &mut Turn<'_>, question: Question) -> Result<(), SqlError> {
-        if question.ask.is_unasked() && self.live_agent {
-            // People have taken over since it was said.
+        let is_for_here = question.ask.is_unasked() || question.ask.room.as_ref() == Some(&self.id);
+        if is_for_here && self.live_agent {
+            // People are in charge: what was asked of the AI is for them to read. Another room says so by itself.
+            if !question.ask.is_unasked() {
+                let stored = self.stored(turn, question.ask.domain.as_ref())?;
+                let (text, now) = (&question.ask.message, turn.cx.now);
+                conversations::append_turn(turn.sql, stored.row, Speaker::User, text, now)?;
+                turn.post(self.id.clone(), self.asked_by(question.id, &question.from, &question.ask))?;
+            }
             self.call_off(turn, question)?;
             let next = self.conversation.as_mut().and_then(|conversation| conversation.waiting.pop_front());
             return next.map_or(Ok(()), |next| self.begin(turn, next));
@@ -149,6 +156,7 @@ impl Room {
             turns: context::within(turns, CONTEXT_TOKENS_MAX),
             passages: question.briefing.passages.clone(),
             is_over_budget: question.is_over_budget(),
+            fallback: question.fallback(),
             may_hand_over: ask.room.is_some(),
         };
         let context_length = request.turns.len();
@@ -237,6 +245,9 @@ impl Room {
             timestamp: turn.cx.now,
         };
         run.told_at = turn.cx.now;
+        if run.chunks.is_empty() {
+            run.first_told_at = turn.cx.now;
+        }
         run.chunks.push(run.text.len());
         run.type_text(turn, false);
         run.tell(turn, event);

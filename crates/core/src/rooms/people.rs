@@ -104,13 +104,15 @@ impl Room {
         let mut conversations = publishing::all(turn.sql, stored.row)?;
         let has_own = conversations::has_turns(turn.sql, stored.row)?;
         conversations.retain(|conversation| *conversation != self.id);
-        if !has_own && conversations.is_empty() {
+        // Where the AI of a site has not spoken yet, it may from now on.
+        let may_begin = self.domain.is_some();
+        if !has_own && !may_begin && conversations.is_empty() {
             return Ok(());
         }
         let since = log::last_takeover(turn.sql, stored.row)?;
         let messages = self.log(stored).before(turn.sql, (since, None), handover::RECOUNTED_MAX)?;
         let told = handover::recount(&messages, self.last_seq);
-        if has_own {
+        if has_own || (may_begin && !messages.is_empty()) {
             conversations::append_turn(turn.sql, stored.row, Speaker::Service, &told, turn.cx.now)?;
         }
         for conversation in conversations {

@@ -33,8 +33,13 @@ pub(super) struct Question {
 }
 
 impl Question {
+    /// What is shown where no model answers.
+    pub(super) fn fallback(&self) -> Box<str> {
+        self.briefing.settings.fallback_message.clone().unwrap_or_else(|| context::FALLBACK.into())
+    }
+
     pub(super) fn into_run(self, context_length: usize, bill: Bill) -> Run {
-        let fallback = self.briefing.settings.fallback_message.clone();
+        let fallback = self.fallback();
         let name = self.name().unwrap_or_else(|| NAME.into());
         Run {
             id: self.id,
@@ -51,10 +56,11 @@ impl Question {
             is_typing: false,
             has_handed_over: false,
             context_length,
-            fallback: fallback.unwrap_or_else(|| context::FALLBACK.into()),
+            fallback,
             text: String::new(),
             chunks: Vec::new(),
             told_at: UnixMs(0),
+            first_told_at: UnixMs(0),
             kept: 0,
             kept_at: UnixMs(0),
             usage: Usage::default(),

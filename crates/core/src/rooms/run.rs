@@ -44,6 +44,8 @@ pub(super) struct Run {
     /// Where in `text` each chunk that has been told ends.
     pub(super) chunks: Vec<usize>,
     pub(super) told_at: UnixMs,
+    /// Of the first chunk, which keeps that time for whoever reads it later: `useChat` knows an answer by it.
+    pub(super) first_told_at: UnixMs,
     /// How much of the text is stored, since when.
     pub(super) kept: usize,
     pub(super) kept_at: UnixMs,
@@ -103,6 +105,7 @@ impl Run {
             text,
             chunks: Vec::new(),
             told_at: UnixMs(0),
+            first_told_at: UnixMs(0),
             kept_at: UnixMs(0),
             usage: Usage::default(),
         }
@@ -153,7 +156,7 @@ impl Run {
             index,
             conversation_id: conversation.clone(),
             room_id: self.room.clone(),
-            timestamp: now,
+            timestamp: if index == 0 { self.first_told_at } else { now },
         }
     }
 
@@ -236,8 +239,11 @@ impl Run {
     /// For its domain's account. A provider that was not heard to the end, or does not count, is estimated.
     pub(super) fn spent(&self, end: End, now: UnixMs) -> Spent {
         let counted = |count: u64, estimate: usize| if count == 0 { estimate as u64 } else { count };
+        // One that failed without a word may not even have been reached.
+        let is_nothing = end.code.is_some() && self.text.is_empty() && self.usage == Usage::default();
         let usage = match self.route.provider {
             Provider::Demo => Usage::default(),
+            Provider::OpenAi | Provider::Google if is_nothing => Usage::default(),
             Provider::OpenAi | Provider::Google => Usage {
                 input_tokens: counted(self.usage.input_tokens, self.bill.input_tokens),
                 output_tokens: counted(self.usage.output_tokens, tokens::estimate(&self.text)),
@@ -297,6 +303,7 @@ impl End {
             | ModelFailure::Overloaded { .. }
             | ModelFailure::Rejected { .. }
             | ModelFailure::Incomplete
+            | ModelFailure::Empty
             | ModelFailure::Resting => (FinishReason::Error, ErrorCode::AiUnavailable),
         };
         Self { reason, code: Some(code) }

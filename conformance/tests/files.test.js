@@ -255,20 +255,21 @@ describe("too much", () => {
   });
 
   scenario("uploads at a time are bounded, and who was refused may come again", async (s) => {
-    const opened = await Promise.all(
-      Array.from({ length: 20 }, async () => {
-        const upload = await bare(s.host.baseUrl);
-        upload.write("POST /files?name=a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n1\r\nx\r\n");
-        return upload;
-      }),
-    );
-    // As soon as those are under way, there is no place for another one.
+    const open = async () => {
+      const upload = await bare(s.host.baseUrl);
+      upload.write("POST /files?name=a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n1\r\nx\r\n");
+      return upload;
+    };
+    const opened = await Promise.all(Array.from({ length: 20 }, open));
+    // As soon as enough are under way, there is no place for another one.
     for (let refused = false; !refused; ) {
       // One that falls silent would give its place up.
       for (const upload of opened) upload.write("1\r\nx\r\n");
       const { status, json } = await post(s.url("/files?name=a"), "x");
       refused = status === 429;
       assert.ok(refused ? json.code === "rate_limited" && json.retryAfterMs > 0 : status === 201, `${status}`);
+      // That one may have had the place of one of ours, which was then refused.
+      if (!refused) opened.push(await open());
     }
     for (const upload of opened) upload.write("0\r\n\r\n");
     await Promise.all(opened.map((upload) => upload.untilReceived(/HTTP\/1.1 (201|429)/)));

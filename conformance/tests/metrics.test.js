@@ -119,8 +119,7 @@ describe("numbers", () => {
 });
 
 describe("numbers of one process", () => {
-  const { host, scenario: played } = suite({ SHARDS: "2" }, { needs: "metrics" });
-  const scenario = (name, play) => played(name, play, { needs: "metrics" });
+  const { host, scenario } = suite({ SHARDS: "2" }, { needs: "metrics" });
 
   scenario("connections by transport, and none of those who have gone", async (s) => {
     const room = s.unique("room");

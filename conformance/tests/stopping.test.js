@@ -26,6 +26,7 @@ function scenario(name, play) {
 }
 
 const event = (roomId, userId, n) => ({ type: "send-message", roomId, userId, userName: "User", role: "user", message: `message ${n} ${"x".repeat(500)}`, clientMessageId: `${userId}-${n}` });
+
 /** A request that is under way and does not end. The one before it on the same connection says that it has been read. */
 async function unending() {
   const connection = await bare(host.baseUrl);

@@ -14,7 +14,7 @@ use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
 use weeziq_core::protocol::query::Query;
 use weeziq_core::protocol::use_chat;
 use weeziq_core::visitors::reports::ReportQuery;
-use worker::{Env, Headers, Method, Request, Response, Result, console_error};
+use worker::{Env, Headers, Method, Request, Response, Result, console_error, console_warn};
 
 use crate::clock::{Clock, socket_id};
 use crate::places::{Place, admit_question};
@@ -36,9 +36,9 @@ const DRAINED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 pub(crate) async fn serve(request: Request, env: Env) -> Result<Response> {
     let (path, method) = (request.path(), request.inner().method());
-    let response = answer(request, env).await?;
-    counts::request(&path, &method, response.status_code());
-    Ok(response)
+    let response = answer(request, env).await;
+    counts::request(&path, &method, response.as_ref().map_or(500, Response::status_code));
+    response
 }
 
 async fn answer(request: Request, env: Env) -> Result<Response> {
@@ -84,6 +84,11 @@ fn settings(env: &Env) -> std::result::Result<Rc<Settings>, String> {
         return Ok(settings);
     }
     let settings = Rc::new(Settings::read(env)?);
+    if settings.key.is_none() {
+        console_warn!(
+            "open mode: neither AUTH_SECRET nor AUTH_PUBLIC_KEY is set, so anyone who can reach this Worker may do anything: read and write every room, be anybody, change settings"
+        );
+    }
     SETTINGS.set(Some(settings.clone()));
     Ok(settings)
 }

@@ -1,6 +1,8 @@
 //! Erasing and exporting over HTTP: a room, a visitor with all that is theirs. What lies in many objects is asked for one by
 //! one; a site of more rooms than a request may ask of (a thousand, if the plan says nothing else) takes the platform's paid limits.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, ID_RULE, RoomId, VisitorId};
@@ -48,6 +50,7 @@ pub(crate) async fn erase_visitor(request: &Request, env: &Env, caller: &Identit
                     let gone = at_desk(env, name, "anonymise", String::new(), body).await?;
                     if count_of(&gone, "messagesAnonymised") > 0 {
                         read(place.post(env, "/visitors/uncopy", room.room_id.as_str()).await?).await?;
+                        relist(env, &room.room_id).await?;
                     }
                     receipt.add(&gone);
                 }
@@ -81,9 +84,19 @@ pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identi
     };
     let place = Place::Domain(domain.clone());
     let mut export = read(place.post(env, "/visitors/know", visitor.as_str()).await?).await?;
+    // By the site's copy: to ask each of its rooms would be a request each.
+    let wrote: Vec<String> =
+        serde_json::from_value(read(place.post(env, "/visitors/wrote", visitor.as_str()).await?).await?)?;
+    let wrote: HashSet<String> = wrote.into_iter().collect();
     let (mut rooms, mut elsewhere, mut pages) = (Vec::new(), Vec::new(), Pages::of(&domain));
+    let mut seen = HashSet::new();
     while let Some(page) = pages.next(env).await? {
+        // One that changes meanwhile is listed again.
         for room in page {
+            let concerns = is_of(&room, &visitor) || wrote.contains(room.room_id.as_str());
+            if !concerns || !seen.insert(room.room_id.clone()) {
+                continue;
+            }
             let is_own = is_of(&room, &visitor);
             let is_shown = |message: &Value| is_own || is_by(message, &visitor);
             let messages = all_messages(env, &room.room_id, is_shown).await?;
@@ -212,6 +225,11 @@ pub(crate) async fn at_desk(
 async fn ask_desk(env: &Env, room: RoomId, verb: &str, query: String, body: String) -> Result<Response> {
     let asked = AtDesk { by: Identity::Open, verb: verb.into(), query, body };
     Place::Room(room).post(env, "/desk", &serde_json::to_string(&asked)?).await
+}
+
+/// Has the room say how it stands, so that its site copies anew what it has forgotten.
+pub(crate) async fn relist(env: &Env, room: &RoomId) -> Result<()> {
+    Place::Room(room.clone()).post(env, "/relist", "").await.map(drop)
 }
 
 /// Of a receipt.

@@ -135,6 +135,7 @@ impl DurableObject for ChatRoom {
             "/resume" => chat.resume_request(&request).await,
             "/desk" => chat.answer_desk(request).await,
             "/log" => chat.tell_log(request).await,
+            "/relist" => chat.relist().await,
             #[cfg(feature = "panic-route")]
             "/panic" => panic!("asked to"),
             _ => Response::error("there is nothing here", 404),
@@ -472,6 +473,7 @@ impl Chat {
             if seat.identity().has_expired(now) {
                 seat.send(&encode(&Event::error(&expired(), now), None));
                 let _ = seat.socket.close(Some(EXPIRED), Some(EXPIRED_REASON)); // its end is the same if it is gone
+                counts::one(&families::CONNECTIONS_CLOSED, "reason", "expired");
                 self.doors.part(seat.conn);
                 self.part(&seat, Farewell::Died);
             } else {

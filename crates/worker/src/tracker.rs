@@ -124,6 +124,7 @@ impl DurableObject for VisitorTracker {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let tracker = &self.tracker;
+        tracker.tell_counts();
         let path = request.path();
         match (path.as_str(), &tracker.role) {
             ("/connect", _) => Ok(tracker.seats.accept(&tracker.state, hello_of(&request)?)?.1),
@@ -158,6 +159,7 @@ impl DurableObject for VisitorTracker {
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
         let tracker = &self.tracker;
+        tracker.tell_counts();
         if let (Some(seat), WebSocketIncomingMessage::String(text)) = (tracker.seats.at(&socket), message) {
             if text == MAY_I_GO {
                 tracker.in_turn(move || seat.send(GO));
@@ -184,6 +186,7 @@ impl DurableObject for VisitorTracker {
 
     async fn alarm(&self) -> Result<Response> {
         let tracker = &self.tracker;
+        tracker.tell_counts();
         tracker.alarms.fired();
         match &tracker.role {
             Some(Role::Domain(domain)) => {
@@ -263,6 +266,10 @@ impl Tracker {
                 };
                 let begun = self.in_register(move |sql| register::of_visitor(sql, &visitor))?;
                 return Response::ok(serde_json::to_string(&begun)?);
+            }
+            "wrote" => {
+                let rooms = self.wrote(request.text().await?)?;
+                return Response::ok(serde_json::to_string(&rooms)?);
             }
             "uncopy" => {
                 self.forget_copy(&RoomId::known(&request.text().await?))?;
@@ -494,6 +501,12 @@ impl Tracker {
         }
         self.outbox.push(Item { word: None, then: Box::new(move |_| act()) });
         self.send();
+    }
+
+    fn tell_counts(&self) {
+        if let Some(telling) = counts::telling(&self.env) {
+            self.state.wait_until(telling);
+        }
     }
 
     fn send(&self) {

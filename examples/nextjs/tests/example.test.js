@@ -23,8 +23,7 @@ const QUESTION = "Is my data safe in a crash?";
 const ANSWER = /a crash or a restart loses nothing that was acknowledged/;
 /** Its answer takes five seconds to be written. */
 const LONG_QUESTION = "How long was the odyssey?";
-const LONG_STORY = `# Odyssey\n\n${"The odyssey went on and on. ".repeat(30)}Then they were home.`;
-const END_OF_STORY = /Then they were home/;
+const LONG_STORY = `# Odyssey\n\n${"The odyssey went on and on. ".repeat(30)}`;
 
 const host = process.env.WEEZIQ_URL ? undefined : createHost();
 /** @type {import("playwright-core").Browser} */
@@ -166,7 +165,8 @@ scenario("a takeover in mid-answer silences the AI for both", async ({ open }) =
   await visitor.getByText("You are talking to a person.").waitFor();
   await say(agent, "Your reply", "A person now.");
   await hears(visitor, "A person now.");
-  for (const page of [visitor, agent]) assert.equal(await page.getByRole("log").getByText(END_OF_STORY).count(), 0);
+  // What it had written is gone; it would stay if the AI had gone on.
+  for (const page of [visitor, agent]) await page.getByRole("log").locator(".ai").waitFor({ state: "detached" });
   await leave(visitor, agent);
 });
 

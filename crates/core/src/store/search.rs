@@ -338,6 +338,17 @@ fn room_copy(sql: &mut dyn Sql, (domain, room, epoch): (&DomainId, &RoomId, &str
     made.ok_or_else(|| SqlError("INSERT … RETURNING gave no row".into()))
 }
 
+/// Rooms in whose copies that user has said something.
+pub fn rooms_of_author(sql: &mut dyn Sql, user: &str) -> Result<Vec<RoomId>, SqlError> {
+    let mut rooms = Vec::new();
+    sql.query(
+        "SELECT name FROM room WHERE EXISTS (SELECT 1 FROM event WHERE event.room = room.id AND user_id = ?)",
+        &[Value::Text(user)],
+        &mut |row| rooms.push(RoomId::known(row.text(0))),
+    )?;
+    Ok(rooms)
+}
+
 /// The room is no more.
 pub fn forget_copy(sql: &mut dyn Sql, room: &RoomId) -> Result<(), SqlError> {
     sql.run(

@@ -6,7 +6,7 @@ mod places;
 pub(crate) mod sweeper;
 mod writing;
 
-use std::path::Path as Folder;
+use std::path::{Path as Folder, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,17 +47,18 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 impl Files {
     pub(crate) fn open(settings: &Settings) -> Result<Self, String> {
         let url = settings.file_storage_url.as_deref().filter(|url| !url.is_empty());
-        let (store, prefix, part_bytes, uploads_max) = match url {
+        let local = match url.map(folder_of) {
+            None => Some(settings.data_dir.join("files")),
+            Some(local) => local?,
+        };
+        let (store, prefix, part_bytes, uploads_max) = match url.filter(|_| local.is_none()) {
             Some(url) => {
                 let (store, prefix) = bucket(url)?;
                 (store, prefix, S3_PART_BYTES, S3_UPLOADS_MAX)
             }
-            None => (
-                folder(&settings.data_dir.join("files"))?,
-                Path::default(),
-                LOCAL_PART_BYTES,
-                LOCAL_UPLOADS_MAX,
-            ),
+            None => {
+                (folder(&local.unwrap_or_default())?, Path::default(), LOCAL_PART_BYTES, LOCAL_UPLOADS_MAX)
+            }
         };
         Ok(Self {
             store,
@@ -135,16 +136,41 @@ fn folder(folder: &Folder) -> Result<Arc<dyn ObjectStore>, String> {
     Ok(Arc::new(store.with_fsync(true)))
 }
 
-fn bucket(url: &str) -> Result<(Arc<dyn ObjectStore>, Path), String> {
-    let advice = "FILE_STORAGE_URL must be s3://bucket or s3://bucket/folder";
-    let parsed = reqwest::Url::parse(url).map_err(|_| advice.to_owned())?;
-    if parsed.scheme() != "s3" || parsed.host_str().is_none() {
-        return Err(advice.into());
+const ADVICE: &str = "FILE_STORAGE_URL must be s3://bucket, s3://bucket/folder or file:///folder";
+
+/// Of `file:///folder`. None: it is of another kind.
+fn folder_of(url: &str) -> Result<Option<PathBuf>, String> {
+    let parsed = reqwest::Url::parse(url).map_err(|_| ADVICE.to_owned())?;
+    if parsed.scheme() != "file" {
+        return Ok(None);
     }
-    let prefix = Path::from_url_path(parsed.path()).map_err(|error| format!("{advice}: {error}"))?;
+    parsed.to_file_path().map(Some).map_err(|()| ADVICE.to_owned())
+}
+
+fn bucket(url: &str) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+    let parsed = reqwest::Url::parse(url).map_err(|_| ADVICE.to_owned())?;
+    if parsed.scheme() != "s3" || parsed.host_str().is_none() {
+        return Err(ADVICE.into());
+    }
+    let prefix = Path::from_url_path(parsed.path()).map_err(|error| format!("{ADVICE}: {error}"))?;
     let store = AmazonS3Builder::from_env().with_url(url).build();
     let store = store.map_err(|error| {
         format!("FILE_STORAGE_URL {url} cannot be used: {error}; see AWS_* in .env.example")
     })?;
     Ok((Arc::new(store), prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_names_a_folder_or_a_bucket() {
+        assert_eq!(folder_of("file:///srv/files"), Ok(Some("/srv/files".into())));
+        assert_eq!(folder_of("s3://bucket/folder"), Ok(None));
+        for url in ["srv/files", "file://elsewhere/files"] {
+            assert_eq!(folder_of(url), Err(ADVICE.into()), "{url}");
+        }
+        assert_eq!(bucket("ftp://host/files").err(), Some(ADVICE.into()));
+    }
 }

@@ -19,7 +19,7 @@ mod socketio;
 mod upgrade;
 mod visitors;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,14 +207,28 @@ impl App {
     /// The visitor's own address: the last one in the chain that is no proxy of ours.
     fn address(&self, peer: Peer, headers: &HeaderMap) -> IpAddr {
         let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let chain: Vec<IpAddr> = forwarded
-            .flat_map(|value| value.split(','))
-            .filter_map(|address| address.trim().parse().ok())
-            .chain([peer.0])
-            .collect();
-        let is_proxy = |address: &&IpAddr| self.trusted_proxies.contains(address);
-        chain.iter().rev().find(|address| !is_proxy(address)).or(chain.first()).copied().unwrap_or(peer.0)
+        let forwarded: Vec<&str> = forwarded.flat_map(|value| value.split(',')).collect();
+        seen_behind(&self.trusted_proxies, peer.0, &forwarded)
     }
+}
+
+/// Each of our proxies says whom it has seen. Where one says what is no address, it is itself the last that is known: what stands
+/// before that the client may have written.
+fn seen_behind(proxies: &[IpAddr], peer: IpAddr, forwarded: &[&str]) -> IpAddr {
+    let mut seen = peer.to_canonical();
+    for said in forwarded.iter().rev() {
+        if !proxies.iter().any(|proxy| proxy.to_canonical() == seen) {
+            break;
+        }
+        let Some(before) = address_of(said.trim()) else { break };
+        seen = before.to_canonical();
+    }
+    seen
+}
+
+/// As proxies write one: alone, or with a port.
+fn address_of(said: &str) -> Option<IpAddr> {
+    said.parse().ok().or_else(|| said.parse().ok().map(|with_port: SocketAddr| with_port.ip()))
 }
 
 impl App {
@@ -293,4 +307,29 @@ async fn whole(mut body: Body, bytes_max: usize) -> Result<Option<Vec<u8>>, Refu
 
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS && headers.contains_key("access-control-request-method")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visitors_address_is_the_last_that_no_proxy_of_ours_has() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let proxies = [ip("127.0.0.1"), ip("10.0.0.1")];
+        for (peer, forwarded, expected) in [
+            ("203.0.113.7", &["198.51.100.1"][..], "203.0.113.7"),
+            ("127.0.0.1", &[], "127.0.0.1"),
+            ("127.0.0.1", &["203.0.113.7"], "203.0.113.7"),
+            ("::ffff:127.0.0.1", &["203.0.113.7"], "203.0.113.7"),
+            ("127.0.0.1", &["198.51.100.1", " 203.0.113.7", "10.0.0.1"], "203.0.113.7"),
+            ("127.0.0.1", &["198.51.100.1", "203.0.113.7:4711"], "203.0.113.7"),
+            ("127.0.0.1", &["198.51.100.1", "[2001:db8::1]:4711"], "2001:db8::1"),
+            // What the client wrote before that does not count.
+            ("127.0.0.1", &["198.51.100.1", "unknown"], "127.0.0.1"),
+            ("127.0.0.1", &["10.0.0.1"], "10.0.0.1"),
+        ] {
+            assert_eq!(seen_behind(&proxies, ip(peer), forwarded), ip(expected), "{peer} {forwarded:?}");
+        }
+    }
 }

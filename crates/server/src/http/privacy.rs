@@ -1,5 +1,7 @@
 //! Erasing and exporting over HTTP: a room, a visitor with all that is theirs.
 
+use std::collections::HashSet;
+
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use serde_json::{Value, json};
@@ -81,10 +83,14 @@ pub(super) async fn export_visitor(
     by.require_staff(Some(&domain))?;
     let know = VisitorsCommand::Know { visitor: visitor.clone() };
     let mut export = app.ask_domain(&domain, know).await?;
-    let (mut rooms, mut elsewhere) = (Vec::new(), Vec::new());
+    let (mut rooms, mut elsewhere, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     let mut pages = Pages::of(&app, domain.clone(), visitor.clone());
     while let Some(page) = pages.next().await? {
+        // One that changes meanwhile is listed again.
         for room in page {
+            if !seen.insert(room.room_id.clone()) {
+                continue;
+            }
             let is_own = is_of(&room, &visitor);
             let is_shown = |message: &Value| is_own || is_by(message, &visitor);
             let messages = app.all_messages(&room.room_id, is_shown).await?;

@@ -73,7 +73,10 @@ impl Shard {
                 return;
             };
             match listener.accept() {
-                Ok((stream, peer)) => self.deal(Arrived { stream, peer: Peer(peer.ip()), permit }),
+                Ok((stream, peer)) => {
+                    let peer = Peer(peer.ip().to_canonical());
+                    self.deal(Arrived { stream, peer, permit });
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The peer has given up; the next one need not wait for it.
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}

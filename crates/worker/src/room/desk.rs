@@ -172,6 +172,14 @@ impl Chat {
         Response::ok(serde_json::to_string(&self.log_rows(Seq(after)))?)
     }
 
+    /// The domain has forgotten its copy of the log.
+    pub(super) async fn relist(self: &Rc<Self>) -> Result<Response> {
+        self.log_told.set(None);
+        self.tell(RoomInput::List);
+        self.has_told_all().await;
+        Response::ok("")
+    }
+
     fn log_rows(&self, after: Seq) -> Vec<LogRow> {
         let rows =
             search::log_rows(&mut Store::new(&self.state.storage()), &self.id, after, LOG_ROWS_TOLD_MAX);

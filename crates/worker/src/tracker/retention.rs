@@ -13,7 +13,7 @@ use weeziq_core::time::UnixMs;
 use worker::{Error, Result, console_error};
 
 use super::Tracker;
-use crate::privacy::{Pages, at_desk, count_of};
+use crate::privacy::{Pages, at_desk, count_of, relist};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 const HOUR_MS: i64 = 60 * 60 * 1_000;
@@ -161,7 +161,11 @@ impl Tracker {
 
     async fn retain_room(&self, room: &RoomId, settings: String) -> Result<()> {
         let gone = at_desk(&self.env, room.clone(), "retain", String::new(), settings).await?;
-        if count_of(&gone, "messages") > 0 { self.forget_copy(room) } else { Ok(()) }
+        if count_of(&gone, "messages") > 0 {
+            self.forget_copy(room)?;
+            relist(&self.env, room).await?;
+        }
+        Ok(())
     }
 
     fn forget_spending(&self, domain: &DomainId, days: u32) -> Result<()> {

@@ -57,7 +57,16 @@ impl Tracker {
         true
     }
 
-    /// What was said there is no more, or reads otherwise. If the room is, the next thing said in it brings all of it anew.
+    /// Rooms of the domain in which that user has written.
+    pub(super) fn wrote(&self, user: String) -> Result<Vec<RoomId>> {
+        let rooms = transact(&self.state.storage(), move |sql| {
+            search::open_copies(sql)?;
+            search::rooms_of_author(sql, &user)
+        });
+        rooms.map_err(|failed| worker::Error::RustError(failed.to_string()))
+    }
+
+    /// What was said there is no more, or reads otherwise. If the room is, how it stands is told next, which brings all of it anew.
     pub(super) fn forget_copy(&self, room: &RoomId) -> Result<()> {
         let (room, has_copies) = (room.clone(), self.has_copies.get());
         let forgotten = transact(&self.state.storage(), move |sql| {

@@ -21,6 +21,7 @@ const MOMENTS = {
   run: ["started_at", "ended_at"],
   room: ["created_at"],
   conversation: ["since", "last_at"],
+  file: ["at"],
   visitor: ["first_at", "joined_at", "last_at"],
   traffic: ["hour"],
   inbox_room: ["created_at"],

@@ -89,6 +89,24 @@ describe("in production without a list", () => {
     for (const origin of ["https://shop.example", "http://127.0.0.1:1", "null"]) await assertRefused(s, origin);
     await assertNoOriginPasses(s);
   });
+
+  scenario("and those that a site lists, as long as it lists them", async (s) => {
+    const [listed, other] = ["https://listed.example", "https://other.example"];
+    const list = async (allowedOrigins) => {
+      const url = s.url(`/domains/${s.unique("site")}`);
+      const put = (origins) => request(url, { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ name: "Site", allowedOrigins: origins }) });
+      assert.equal((await put(allowedOrigins)).status, 200);
+      return () => put([]);
+    };
+    await assertRefused(s, listed);
+    const unlist = await list([listed]);
+    await assertAllowed(s, listed);
+    const room = s.unique("room");
+    await (await s.connect({ query: `?roomId=${room}`, headers: { origin: listed } })).fence(room);
+    await assertRefused(s, other);
+    assert.equal((await unlist()).status, 200);
+    await assertRefused(s, listed);
+  });
 });
 
 describe("in development without a list", () => {

@@ -88,3 +88,16 @@ scenario("statistics go alone where only they are not kept", async (s) => {
   await set(s, domainId, { statsDays: 2 });
   await eventually(now, is({ ...ALL, visitors: 0, counted: 0, spent: 0 }));
 }, { timeout: 300_000 });
+
+scenario("files go sooner than what was said about them, where a site keeps them for less", async (s) => {
+  const domainId = s.unique("shop");
+  await set(s, domainId, {});
+  const old = await site(s, domainId, s.unique("ann"));
+  await s.host.stop();
+  age(s.host, 3);
+  await s.host.restart();
+  assert.equal((await get(s.url(old.file.url))).status, 200);
+  await set(s, domainId, { messagesDays: 30, filesDays: 2 });
+  await eventually(async () => (await get(s.url(old.file.url))).status === 404);
+  assert.deepEqual(await stored(s, domainId, old.roomId, old.name), ALL);
+}, { timeout: 300_000 });

@@ -111,17 +111,23 @@ impl Tracker {
         let Some(days) = keep.messages_days.into_iter().chain(keep.files_days).min() else {
             return Ok(Looked::ToTheEnd { has_failed: false });
         };
-        let before = self.clock.now().plus(-i64::from(days) * DAY_MS);
+        let before_days = |days: u32| self.clock.now().plus(-i64::from(days) * DAY_MS);
+        // Of a conversation with the AI only what it remembers is kept, and its name as long as that.
+        let (before, before_in_memory) = (before_days(days), keep.messages_days.map(before_days));
         let mut walk = begun.unwrap_or(Walk { at: At::Rooms(None), has_failed: false });
         let (mut asked, settings) = (0, settings.to_stored());
         while asked < OBJECTS_A_LOOK {
             let (rooms, at) = match walk.at {
                 At::Rooms(cursor) => self.old_rooms(domain, cursor, before).await?,
                 At::Conversations(after) => {
-                    let page = self
-                        .in_register(move |sql| register::since_before(sql, before, &after, ROOMS_AT_ONCE))?;
+                    let page = match before_in_memory {
+                        Some(before) => self.in_register(move |sql| {
+                            register::since_before(sql, before, &after, ROOMS_AT_ONCE)
+                        })?,
+                        None => Vec::new(),
+                    };
                     let Some(last) = page.last() else {
-                        if !walk.has_failed {
+                        if let Some(before) = before_in_memory.filter(|_| !walk.has_failed) {
                             self.in_register(move |sql| register::forget_before(sql, before))?;
                         }
                         storage.delete(WALK).await?;

@@ -86,6 +86,7 @@ const RULES = {
   "post /ai/chat": visitors(({ domain }) => ["/ai/chat", json({ message: "hi", domainId: domain })]),
   "post /ai/stream": visitors(({ domain }) => ["/ai/stream", json({ message: "hi", domainId: domain })]),
   // Nothing is being written, to whoever may not hear it too (`access.test.js` has one that is).
+  "delete /ai/stream/{conversation}/stream": { may: EVERYBODY, ask: ({ room }) => [`/ai/stream/${room}/stream`, { method: "DELETE" }] },
   "get /ai/stream/{conversation}/stream": { may: EVERYBODY, ask: ({ room }) => [`/ai/stream/${room}/stream`] },
 
   "post /visitors/add": visitors(({ domain }) => ["/visitors/add", json({ domainId: domain, visitorId: "v" })]),

@@ -1,7 +1,7 @@
 /** The AI SDK's `useChat`, by the transport and the reader of the package itself, over each of its majors that this Node runs. */
 import assert from "node:assert/strict";
 import { after, describe } from "node:test";
-import { openStream, post } from "../http.js";
+import { openStream, post, request } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
 import { suite } from "../scenario.js";
 import { assertHttpError, assertShape, text, timestamp } from "../shape.js";
@@ -78,6 +78,24 @@ for (const name of ["ai", "ai-previous"]) {
       assert.deepEqual([textOf(one), textOf(other)], ["Hats für alle.", "Hats für alle."]);
       assert.equal(other.id, one.id, "or a page would show it twice");
       assert.equal(await transport.reconnectToStream({ chatId }), null);
+    });
+
+    scenario("a page that stops: the model is let go at once, and the next question does not wait", async (s) => {
+      const chatId = s.unique("chat");
+      const transport = new DefaultChatTransport({ api: s.url("/ai/stream") });
+      provider.play(faulty.held());
+      const stopping = new AbortController();
+      const asking = transport.sendMessages({ chatId, messages: [user("Tell me all")], trigger: "submit-message", messageId: undefined, abortSignal: stopping.signal });
+      const upstream = await provider.request(0);
+      upstream.token("Once ");
+      await asking;
+      stopping.abort();
+      const stop = () => request(s.url(`/ai/stream/${chatId}/stream`), { method: "DELETE" });
+      assert.equal((await stop()).status, 204);
+      await upstream.gone;
+      provider.play(faulty.answers("Yes."));
+      assert.equal(textOf((await chat(s, chatId, [user("And now?")])).at(-1)), "Yes.");
+      assert.equal((await stop()).status, 204, "nothing to stop is fine");
     });
 
     scenario("a provider that fails: the fallback sentence, and that it is one", async (s) => {

@@ -161,7 +161,10 @@ async fn route_known(mut request: Request, env: &Env, settings: &Settings, calle
             question(&mut request, env, settings, caller, form).await
         }
         (Method::Get, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
-            resume(env, caller, path).await
+            answer_under_way(env, caller, path, "resume").await
+        }
+        (Method::Delete, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
+            answer_under_way(env, caller, path, "cancel").await
         }
         (Method::Post, "/visitors/add") => visit(&mut request, env, caller, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, env, caller, "visitor-activity").await,
@@ -217,7 +220,7 @@ fn methods_at(path: &str) -> Option<&'static str> {
         | "/rooms" | "/search" => "GET",
         "/ai/chat" | "/ai/stream" | "/visitors/add" | "/visitors/activity" | "/visitors/remove"
         | "/files" => "POST",
-        path if path.starts_with("/ai/stream/") && path.ends_with("/stream") => "GET",
+        path if path.starts_with("/ai/stream/") && path.ends_with("/stream") => "GET, DELETE",
         path if path.starts_with("/stats/domain/") => "GET",
         path if privacy::visitor_of(path, "/export").is_some() => "GET",
         path if privacy::visitor_of(path, "").is_some() => "DELETE",
@@ -300,13 +303,13 @@ async fn question(
 }
 
 /// The answer that a conversation is writing: `/ai/stream/:conversationId/stream`.
-async fn resume(env: &Env, caller: &Identity, path: &str) -> Answer {
+async fn answer_under_way(env: &Env, caller: &Identity, path: &str, verb: &str) -> Answer {
     let encoded = path.strip_prefix("/ai/stream/").and_then(|rest| rest.strip_suffix("/stream"));
     match segment(encoded.unwrap_or_default(), path) {
         Ok(name) => match name.and_then(|name| RoomId::parse(&name)) {
             Some(conversation) => {
                 let query = crate::room::query(crate::room::UI_MESSAGES, caller);
-                Place::Room(conversation).get(env, &format!("/resume?{query}")).await.map(Ok)
+                Place::Room(conversation).get(env, &format!("/{verb}?{query}")).await.map(Ok)
             }
             None => Ok(Err(ClientError::invalid("conversationId", ID_RULE))),
         },

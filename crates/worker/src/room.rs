@@ -133,6 +133,7 @@ impl DurableObject for ChatRoom {
             "/ask" => chat.answer_request(request).await,
             "/files" => chat.hear_of_file(request).await,
             "/resume" => chat.resume_request(&request).await,
+            "/cancel" => chat.cancel_request(&request).await,
             "/desk" => chat.answer_desk(request).await,
             "/log" => chat.tell_log(request).await,
             "/relist" => chat.relist().await,

@@ -6,3 +6,7 @@ export const aiTransport = (server: string) =>
   new DefaultChatTransport<UIMessage>({ api: new URL("/ai/stream", server).href, body: { domainId: DOMAIN } });
 
 export const textOf = (message?: UIMessage) => message?.parts.map((part) => (part.type === "text" ? part.text : "")).join("") ?? "";
+
+/** `stop()` only ends this page's reading: the answer would go on, for whoever comes back to it. */
+export const endAnswer = (server: string, chatId: string) =>
+  fetch(new URL(`/ai/stream/${encodeURIComponent(chatId)}/stream`, server), { method: "DELETE" }).catch(() => {});

@@ -56,6 +56,15 @@ pub fn retry_after_seconds(error: &ClientError) -> Option<u64> {
     error.retry_after_ms.map(|ms| ms.div_ceil(1_000))
 }
 
+/// Whether an answer is being written no more: it has been ended, or there was none.
+pub fn cancelled(reply: Option<Event>) -> Result<(), ClientError> {
+    match reply {
+        Some(Event::AiStreamComplete(_) | Event::Error { code: ErrorCode::NotFound, .. }) => Ok(()),
+        Some(event) => Err(error_of(event)),
+        None => Err(ClientError::unavailable()),
+    }
+}
+
 /// The body that answers a request whose reply is one event.
 pub fn body(reply: Event) -> Result<Value, ClientError> {
     Ok(match reply {

@@ -72,6 +72,20 @@ pub(super) async fn resume(
     }
 }
 
+/// For a `useChat` that stops: leaving only ends its own reading. Nothing to end, or nothing of the caller's, is fine too.
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Known(caller): Known,
+    Path(conversation): Path<String>,
+) -> Result<StatusCode, Refused> {
+    let conversation =
+        RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
+    let shard = app.shards.of(conversation.as_str());
+    let mut events = app.ask_as(&caller, shard, Command::Room(conversation, RoomCommand::CancelAnswer))?;
+    http::cancelled(events.recv().await)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// The events of its answer, and whether `useChat` asks.
 async fn question(
     app: &App,

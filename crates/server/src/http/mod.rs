@@ -115,7 +115,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/socket.io/", any(socketio::serve))
         .route("/ai/chat", post(ai::chat))
         .route("/ai/stream", post(ai::stream))
-        .route("/ai/stream/{conversation}/stream", get(ai::resume))
+        .route("/ai/stream/{conversation}/stream", get(ai::resume).delete(ai::cancel))
         .route("/visitors/add", post(visitors::add))
         .route("/visitors/activity", post(visitors::activity))
         .route("/visitors/remove", post(visitors::remove))

@@ -70,17 +70,34 @@ impl Chat {
         if let Some(refusal) = self.refusal() {
             return Ok(refusal);
         }
-        let url = request.url()?;
-        let (_, identity) = asked_as(url.query().unwrap_or(UI_MESSAGES))?;
-        let (sender, mut events) = unbounded();
-        let socket = socket_id();
-        let from = Caller { conn: conn_of(socket), socket, reply_to: None, identity };
-        self.requests.borrow_mut().insert(from.conn, sender);
-        self.tell(RoomInput::Command { from, command: RoomCommand::ResumeAnswer { after: None } });
+        let mut events = self.command(request, RoomCommand::ResumeAnswer { after: None })?;
         match events.next().await {
             Some(first @ Event::AiStreamChunk { .. }) => streamed(first, events, StreamAs::UiMessages),
             _ => Ok(Response::empty()?.with_status(204)),
         }
+    }
+
+    /// For one that stops: leaving only ends its own reading.
+    pub(super) async fn cancel_request(self: &Rc<Self>, request: &Request) -> Result<Response> {
+        if let Some(refusal) = self.refusal() {
+            return Ok(refusal);
+        }
+        let mut events = self.command(request, RoomCommand::CancelAnswer)?;
+        match http::cancelled(events.next().await) {
+            Ok(()) => Ok(Response::empty()?.with_status(204)),
+            Err(error) => reply::refusal(&error),
+        }
+    }
+
+    fn command(self: &Rc<Self>, request: &Request, command: RoomCommand) -> Result<UnboundedReceiver<Event>> {
+        let url = request.url()?;
+        let (_, identity) = asked_as(url.query().unwrap_or(UI_MESSAGES))?;
+        let (sender, events) = unbounded();
+        let socket = socket_id();
+        let from = Caller { conn: conn_of(socket), socket, reply_to: None, identity };
+        self.requests.borrow_mut().insert(from.conn, sender);
+        self.tell(RoomInput::Command { from, command });
+        Ok(events)
     }
 }
 

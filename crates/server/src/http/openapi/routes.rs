@@ -74,6 +74,13 @@ fn ai(api: &mut Describer) {
     )
     .answers_text(204, "Nothing is being written.", &[])
     .end();
+    api.route(
+        ("delete", "/ai/stream/{conversation}/stream"),
+        ("ai", "cancelStream"),
+        "Ends the answer that is being written, for a useChat that stops",
+    )
+    .answers_text(204, "It is written no more, or none was.", &[])
+    .end();
 }
 
 fn visitors(api: &mut Describer) {

@@ -68,10 +68,15 @@ export class FakeServer {
     for (const socket of this.sockets.all) if (socket.readyState === 1) socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
   }
 
+  /** What the log has of a room, which counts for itself. @param {string} roomId */
+  of(roomId) {
+    return this.log.filter((frame) => frame.roomId === roomId);
+  }
+
   /** Into the log, and to everybody. @param {string} message */
-  say(message, more = {}) {
-    const seq = this.log.length + 1;
-    const frame = { type: "new-message", roomId: "room", id: `${this.epoch}-${seq}`, seq, message, userId: "bob", userName: "Bob", role: "user", ...more };
+  say(message, { roomId = "room", ...more } = {}) {
+    const seq = this.of(roomId).length + 1;
+    const frame = { type: "new-message", roomId, id: `${this.epoch}-${seq}`, seq, message, userId: "bob", userName: "Bob", role: "user", ...more };
     this.log.push(frame);
     this.tell(frame);
     return frame;
@@ -94,11 +99,12 @@ const REPLAYED_MAX = 1_000;
 const BY_ITSELF = {
   ping: (_frame, _reply, socket) => socket.send('{"type":"pong"}'),
   "join-room"({ roomId, epoch, lastSeq }, reply, socket) {
-    const seq = this.log.length;
+    const log = this.of(roomId);
+    const seq = log.length;
     const resumed = epoch === this.epoch && lastSeq <= seq && seq - lastSeq <= REPLAYED_MAX;
     reply({ type: "joined-room", roomId, success: true, epoch: this.epoch, seq, resumed, liveAgent: false });
-    if (resumed) for (const frame of this.log.slice(lastSeq)) socket.send(JSON.stringify(frame));
-    else if (seq > 0 || epoch) socket.send(JSON.stringify({ type: "message-history", roomId, messages: messagesOf(this.log).slice(-50), hasMore: seq > 50 }));
+    if (resumed) for (const frame of log.slice(lastSeq)) socket.send(JSON.stringify(frame));
+    else if (seq > 0 || epoch) socket.send(JSON.stringify({ type: "message-history", roomId, messages: messagesOf(log).slice(-50), hasMore: seq > 50 }));
   },
   "send-message"({ roomId, message, clientMessageId }, reply) {
     const known = this.log.find((frame) => frame.clientMessageId === clientMessageId);
@@ -106,7 +112,7 @@ const BY_ITSELF = {
     reply({ type: "message-sent", success: true, id, roomId, seq, clientMessageId, ...(known ? { duplicate: true } : {}) });
   },
   "fetch-history"({ roomId, afterSeq = 0, limit = 50 }, reply) {
-    const after = messagesOf(this.log).filter(({ seq }) => seq > afterSeq);
+    const after = messagesOf(this.of(roomId)).filter(({ seq }) => seq > afterSeq);
     reply({ type: "message-history", roomId, messages: after.slice(0, limit), hasMore: after.length > limit });
   },
 };

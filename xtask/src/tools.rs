@@ -8,6 +8,8 @@ use crate::{npm, root};
 
 /// The tests' own bucket.
 const S3_VERSION: &str = "0.14.1";
+/// Of the pictures in web/tests/looks.
+const FONT: &str = "Liberation Sans";
 const DENY_VERSION: &str = "0.20.2";
 /// `socket.io`'s and the mocks' own requirement.
 const NODE_OLDEST: (u32, u32) = (20, 15);
@@ -71,10 +73,18 @@ pub(crate) fn node() -> Result<(), String> {
     if found < NODE_OLDEST { Err(format!("{advice}; found {version}")) } else { Ok(()) }
 }
 
-/// Chromium where it is, else from Debian's packages.
+/// Chromium where it is, else from Debian's packages; and the font in which the pages' pictures were taken, without which they
+/// look different.
 pub(crate) fn chromium() -> Result<PathBuf, String> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let find = || names.iter().find_map(|name| on_path(name));
+    let has_font = || {
+        let listed = Command::new("fc-list").arg(FONT).output();
+        listed.is_ok_and(|listed| !listed.stdout.is_empty())
+    };
+    if !has_font() {
+        apt_install(&["fontconfig", "fonts-liberation"]);
+    }
     if let Some(found) = find() {
         return Ok(found);
     }

@@ -1,5 +1,5 @@
 //! Erasing and exporting over HTTP: a room, a visitor with all that is theirs. What lies in many objects is asked for one by
-//! one; a site of more rooms than a request may ask of (a thousand, if the plan says nothing else) takes the platform's paid limits.
+//! one; a site of more rooms than a request may ask of (the plan says how many) has to be erased room by room.
 
 use std::collections::HashSet;
 

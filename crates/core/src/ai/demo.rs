@@ -30,7 +30,7 @@ const HELPDESK: &[Entry] = &[
                  acknowledged.",
     },
     Entry {
-        words: &["person", "human", "agent", "operator", "someone", "people", "staff"],
+        words: &["person", "human", "agent", "operator", "someone", "people", "staff", "take", "takeover"],
         answer: "People and the AI share a room: an operator joins with the role agent and writes in the same chat.",
     },
     Entry {
@@ -104,6 +104,7 @@ mod tests {
         check("Hi there", "Hello!");
         check("how do I set an OpenAI key?", "OPENAI_API_KEY");
         check("Will I lose messages in a crash?", "is stored");
+        check("Who can take over from the AI?", "operator joins");
         check("¿Qué?", "found nothing");
         check("", "found nothing");
     }

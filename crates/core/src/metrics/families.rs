@@ -48,6 +48,7 @@ pub const AI_REFUSED: Family =
     counter("weeziq_ai_refused_total", "Attempts that were not made, as the breaker was open.");
 pub const AI_BREAKER_OPENED: Family =
     counter("weeziq_ai_breaker_opened_total", "How often an endpoint was given up for a while.");
+/// Without quantiles: sums and counts, which give means.
 pub const AI_FIRST_TOKEN: Family = Family {
     name: "weeziq_ai_first_token_seconds",
     kind: "summary",

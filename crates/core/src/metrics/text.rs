@@ -38,11 +38,6 @@ impl Page {
         self.family(name, "histogram", help)
     }
 
-    /// Without quantiles: sums and counts, which give means.
-    pub fn summary(&mut self, name: &'static str, help: &str) -> Family<'_> {
-        self.family(name, "summary", help)
-    }
-
     fn family(&mut self, name: &'static str, kind: &str, help: &str) -> Family<'_> {
         // Writing to a string cannot fail.
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");

@@ -22,7 +22,7 @@ const SOON_MS: i64 = 1_000;
 const DUE: &str = "retention-due";
 /// Likewise, how far a look has come.
 const WALK: &str = "retention-walk";
-/// So many objects are asked before the next alarm goes on: a request may ask a thousand, and whoever began anew each time would
+/// So many objects are asked before the next alarm goes on: a request may ask only so many, and whoever began anew each time would
 /// never come to the oldest.
 const OBJECTS_A_LOOK: usize = 400;
 

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod ai;
 pub mod domains;
+pub mod fence;
 pub mod files;
 pub mod ids;
 pub mod inbox;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::access::identity::Identity;
 use crate::access::rate::{Quota, Usage};
 use crate::access::token::{self, Key};
+use crate::fence::Fence;
 use crate::ids::{DomainId, RoomId, SocketId, VisitorId};
 use crate::limits::{
     REFUSALS_MAX, ROOMS_PER_CONNECTION_MAX, VISITS_PER_CONNECTION_MAX, VISITS_PER_DIRECT_CONNECTION_MAX,
@@ -35,6 +36,8 @@ pub struct Session {
     whence: Whence,
     /// A token that came with a join has changed who it is, and its host does not know it yet.
     is_renewed: bool,
+    /// What it is not to hear any more.
+    pub fence: Fence,
 }
 
 /// What became of a frame.
@@ -63,6 +66,7 @@ impl Session {
             key: None,
             whence: Whence::default(),
             is_renewed: false,
+            fence: Fence::default(),
         }
     }
 

@@ -61,8 +61,7 @@ pub(crate) struct Breach {
 
 #[derive(Default)]
 pub(crate) struct Checks {
-    /// A conversation learns of a takeover some time after the room's members, so its asker, whom it tells directly,
-    /// may hear a little more. docs/simulation.md tells of it.
+    /// A conversation learns of a takeover some time after the room's members do.
     pub(crate) words_travel: bool,
     pub(crate) breach: Option<Breach>,
     pub(crate) answers: Answers,

@@ -424,7 +424,12 @@ impl Host {
 
     fn carry_out(&mut self, Held { source, output }: Held) {
         match (output, source) {
-            (Output::Reply { to, reply_to, event }, _) => self.send(to, reply_to, Heard::of(&event)),
+            (Output::Reply { to, reply_to, mut event }, _) => {
+                let fence = self.conns.get_mut(&to).map(|known| &mut known.session.fence);
+                if fence.is_none_or(|fence| fence.passes(&mut event)) {
+                    self.send(to, reply_to, Heard::of(&event));
+                }
+            }
             (Output::TellObservers { event, .. }, _) => self.tell_observers(&event),
             (Output::List(listing), _) => {
                 let domain = listing.domain.clone();
@@ -538,6 +543,9 @@ impl Host {
         let heard = Heard::of(event);
         let to: Vec<ConnId> = slot.seats.keys().copied().filter(|conn| Some(*conn) != except).collect();
         for conn in to {
+            if let Some(known) = self.conns.get_mut(&conn) {
+                known.session.fence.notice(event);
+            }
             self.send(conn, None, heard.clone());
         }
     }

@@ -157,7 +157,7 @@ impl View {
     fn hear_ai(&mut self, name: &str, frame: &Frame, checks: &mut Checks) {
         let (heard, is_own) = (&*frame.heard, frame.reply_to.is_some());
         // The end of an own answer says once more what has been heard of it.
-        let is_news = !is_own || (heard.kind == "ai-stream-chunk" && !checks.words_travel);
+        let is_news = !is_own || heard.kind == "ai-stream-chunk";
         checks.require(!(self.is_member && self.is_fenced() && is_news), Checker::Fence, || {
             format!("AI text in {name} after seq {}, where people are in charge: {}", self.last, heard.json)
         });

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use wasm_bindgen_futures::spawn_local;
 use weeziq_core::access::identity::Identity;
+use weeziq_core::fence::Sifted;
 use weeziq_core::ids::{DomainId, RoomId, SocketId, VisitorId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
 use weeziq_core::metrics::families;
@@ -56,6 +57,8 @@ pub(crate) struct Origin {
 pub(crate) struct Home {
     pub(crate) room: RoomId,
     pub(crate) seat: Rc<Seat>,
+    /// Whether people are in charge of it.
+    pub(crate) in_charge: Box<dyn Fn() -> bool>,
 }
 
 struct Link {
@@ -393,7 +396,7 @@ impl Gateway {
             match message.text().filter(|_| !is_late) {
                 Some(text) if text == GO => self.unlink(place, nonce),
                 Some(text) => {
-                    let _ = self.client.send_with_str(&text); // a client that is gone shows by its own close
+                    self.pass_on(&text);
                     if let Some(link) = self.links.borrow_mut().get_mut(place) {
                         link.used_at = self.clock.now().0;
                     }
@@ -402,6 +405,21 @@ impl Gateway {
             }
         }
         self.lose(place, nonce);
+    }
+
+    /// As it stands, unless people have taken over since it was said.
+    fn pass_on(&self, frame: &str) {
+        let home = self.home.as_ref().filter(|_| frame.starts_with(r#"{"type":"ai-stream-"#));
+        let at_home = home.map(|home| (&home.room, (home.in_charge)()));
+        let fence = &mut self.session.borrow_mut().fence;
+        if let Some((room, in_charge)) = at_home {
+            fence.note(room, in_charge);
+        }
+        let _ = match fence.sift(frame) {
+            Sifted::Told => self.client.send_with_str(frame),
+            Sifted::Amended(frame) => self.client.send_with_str(frame),
+            Sifted::Kept => Ok(()),
+        }; // a client that is gone shows by its own close
     }
 
     /// An object was reset (a new release, a crash). What the client had there is gone; a new connection resumes it.

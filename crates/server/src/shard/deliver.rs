@@ -1,9 +1,11 @@
 //! Carrying out what was released: encoding once, and getting it to those it is for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weeziq_core::Output;
 use weeziq_core::ai::model::ModelRequest;
+use weeziq_core::fence::Fence;
 use weeziq_core::ids::{ConnId, DomainId, RoomId, RunId};
 use weeziq_core::protocol::event::Event;
 use weeziq_core::rooms::Member;
@@ -87,13 +89,16 @@ impl Shard {
     }
 
     /// To one connection, after whatever its rooms have said before.
-    pub(super) fn reply(&mut self, to: ConnId, reply_to: Option<&str>, event: Event) {
+    pub(super) fn reply(&mut self, to: ConnId, reply_to: Option<&str>, mut event: Event) {
         let (shard, ..) = split(to);
         if shard != self.index {
             let reply_to = reply_to.map(Into::into);
             return self.shards.send(shard, Message::Reply { to, reply_to, event });
         }
         let Some(slot) = self.local(to) else { return };
+        if self.conns.get_mut(slot).is_some_and(|conn| !conn.session.fence.passes(&mut event)) {
+            return;
+        }
         count(|counters| counters.replies += 1);
         if let Some(Link::Request(events)) = self.conns.get(slot).map(|conn| &conn.link) {
             // A reader that is a whole queue behind has lost its answer; it ends, and the conversation keeps it.
@@ -195,6 +200,9 @@ impl Shard {
         if let Some((conn, seat)) = except {
             self.hear_so_far(slot, conn, seat);
         }
+        if Fence::concerns(event) {
+            self.notice_in(slot, event);
+        }
         let Some(room) = self.rooms.get_mut(slot) else {
             return;
         };
@@ -235,6 +243,29 @@ impl Shard {
                 && Dialect::of(conn) == dialect
             {
                 audience.hear(seat);
+            }
+        }
+    }
+
+    fn notice_in(&mut self, slot: usize, event: &Event) {
+        let Some(room) = self.rooms.get(slot) else { return };
+        let members = room.audiences().flat_map(|audience| &audience.seats).map(|seat| seat.conn);
+        let (here, elsewhere): (Vec<ConnId>, Vec<ConnId>) =
+            members.partition(|conn| split(*conn).0 == self.index);
+        self.notice(&here, event);
+        let mut by_shard: BTreeMap<usize, Vec<ConnId>> = BTreeMap::new();
+        for conn in elsewhere {
+            by_shard.entry(split(conn).0).or_default().push(conn);
+        }
+        for (shard, to) in by_shard {
+            self.shards.send(shard, Message::Notice { to, event: event.clone() });
+        }
+    }
+
+    pub(super) fn notice(&mut self, to: &[ConnId], event: &Event) {
+        for conn in to {
+            if let Some(conn) = self.local(*conn).and_then(|slot| self.conns.get_mut(slot)) {
+                conn.session.fence.notice(event);
             }
         }
     }

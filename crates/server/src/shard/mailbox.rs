@@ -74,6 +74,11 @@ pub(crate) enum Message {
         /// Where in `frames` those lie that may be dropped for slow readers.
         volatile: Box<[Range<usize>]>,
     },
+    /// What a room elsewhere is about to tell connections of yours, and what comes from other rooms has to be held against.
+    Notice {
+        to: Vec<ConnId>,
+        event: Event,
+    },
     /// A frame for every connection of yours that watches visitors, and may see those of that domain.
     Observed {
         domain: Option<DomainId>,

@@ -382,6 +382,7 @@ impl Shard {
             Message::Taken { row } => self.forget_kept(row),
             Message::Visitors { domain, input, kept } => self.tell_visitors_kept(domain, input, kept),
             Message::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
+            Message::Notice { to, event } => self.notice(&to, &event),
             Message::Frames { to, frames, volatile } => {
                 let shared = RefCell::new(frames.clone());
                 self.deliver_remote(&to, Frames::of(&frames, &volatile, &shared));

@@ -104,7 +104,7 @@ impl Chat {
         }
     }
 
-    fn door(&self, seat: &Rc<Seat>) -> Option<Rc<Door>> {
+    fn door(self: &Rc<Self>, seat: &Rc<Seat>) -> Option<Rc<Door>> {
         if let Some(door) = self.doors.0.borrow().get(&seat.conn) {
             return Some(door.clone());
         }
@@ -124,7 +124,9 @@ impl Chat {
             known.visits,
         );
         let session = session.known_as(known.identity, settings.key.clone()).come_from(known.whence);
-        let home = Home { room: self.id.clone(), seat: seat.clone() };
+        let chat = self.clone();
+        let in_charge = Box::new(move || chat.has_live_agent());
+        let home = Home { room: self.id.clone(), seat: seat.clone(), in_charge };
         let (env, client) = (self.env.clone(), seat.socket.clone());
         let door = Rc::new(Door {
             gateway: Gateway::new(env, settings, client, from, session, Some(home)),

@@ -52,7 +52,7 @@ export async function openStream(url, body, headers = {}) {
   return { status: response.status, headers: response.headers, read, rest, cancel: () => reader.cancel() };
 }
 
-/** @param {string} stream a whole text/event-stream body @returns {{event: string, data: any}[]} */
+/** @param {string} stream a whole text/event-stream body @returns {{event: string, id?: string, data: any}[]} */
 export function sseEvents(stream) {
   return stream
     .replaceAll("\r\n", "\n")
@@ -61,7 +61,7 @@ export function sseEvents(stream) {
     .filter((lines) => lines.length > 0)
     .map((lines) => {
       const field = (name) => lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).replace(/^ /, ""));
-      return { event: field("event")[0] ?? "message", data: parsed(field("data").join("\n")) };
+      return { event: field("event")[0] ?? "message", id: field("id")[0], data: parsed(field("data").join("\n")) };
     });
 }
 

@@ -105,6 +105,8 @@ for (const [dialect, model] of Object.entries(dialects)) {
         assert.equal(joined, "Half an answer");
         assertShape(complete, { fullResponse: "Half an answer", error: true, code, finishReason: "error", fallback: text });
         assert.equal(provider.requests.length, 1, "what was begun before a visitor's eyes is not begun again");
+        const plain = await post(s.url("/ai/stream"), { message: "hello", conversationId: s.unique("talk"), model });
+        assert.equal(plain.text, `Half an answer\n\n${complete.fallback}`);
         assertDiscreet(host.logs(), client.raw.join("\n"));
       });
     }

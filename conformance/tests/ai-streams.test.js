@@ -1,10 +1,11 @@
 /** One answer, many readers: whoever comes back to it, in whatever way, and whoever ends it. */
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { request } from "../http.js";
+import { setTimeout } from "node:timers/promises";
+import { get, request, sseEvents } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
 import { suite } from "../scenario.js";
-import { assertError, assertShape, text, timestamp } from "../shape.js";
+import { assertError, assertHttpError, assertShape, text, timestamp } from "../shape.js";
 
 const provider = await faulty.startFaultyProvider();
 after(() => provider.stop());
@@ -165,6 +166,69 @@ scenario("useChat comes back: the answer from its beginning, or nothing at all",
     assert.deepEqual([reply.status, reply.text], [204, ""]);
   }
   assert.equal((await request(s.url(`/ai/stream/${"x".repeat(129)}/stream`))).status, 400);
+});
+
+/** As an `EventSource` asks; resolves when the first event is there, which is when it is read by. */
+async function eventsOf(s, conversationId, { query = "", ...headers } = {}) {
+  const response = await fetch(s.url(`/ai/stream/${conversationId}/stream${query}`), { headers: { accept: "text/event-stream", ...headers } });
+  const told = ({ event, id, data }) => [event, id, data.chunk ?? data.fullResponse];
+  return { status: response.status, events: async () => sseEvents(await response.text()).map(told) };
+}
+
+scenario("an EventSource comes back behind what it has read, hears the end of what has ended, and then asks no more", async (s) => {
+  const { conversationId, upstream } = await begun(s, "One, ", "two, ", "three, ");
+  const readers = [
+    await eventsOf(s, conversationId),
+    await eventsOf(s, conversationId, { query: "?afterIndex=0" }),
+    await eventsOf(s, conversationId, { query: "?afterIndex=0", "last-event-id": "1" }),
+  ];
+  upstream.token("four.");
+  upstream.finish();
+  const told = ["One, ", "two, ", "three, ", "four."].map((chunk, n) => ["chunk", `${n}`, chunk]);
+  told.push(["complete", "end", "One, two, three, four."]);
+  for (const [n, { status, events }] of readers.entries()) {
+    assert.equal(status, 200);
+    assert.deepEqual(await events(), told.slice(n));
+  }
+  const late = await eventsOf(s, conversationId, { "last-event-id": "2" });
+  assert.deepEqual(await late.events(), told.slice(-1));
+  assert.equal((await eventsOf(s, conversationId, { "last-event-id": "end" })).status, 204);
+  assert.equal((await eventsOf(s, s.unique("talk"))).status, 204);
+  for (const [where, field] of [[{ "last-event-id": "x" }, "Last-Event-ID"], [{ query: "?afterIndex=-1" }, "afterIndex"]]) {
+    const { query = "", ...headers } = where;
+    assertHttpError(await get(s.url(`/ai/stream/${conversationId}/stream${query}`), headers), 400, "invalid_request", field);
+  }
+});
+
+scenario("useChat may come back behind a chunk: the same message, and of its text what is new", async (s) => {
+  const { conversationId, upstream } = await begun(s, "One, ", "two, ");
+  const [all, rest] = [await fetch(s.url(`/ai/stream/${conversationId}/stream`)), await fetch(s.url(`/ai/stream/${conversationId}/stream?afterIndex=0`))];
+  upstream.token("three.");
+  upstream.finish();
+  const parts = async (reply) => sseEvents(await reply.text()).map(({ data }) => data).filter(Boolean);
+  const [whole, newer] = [await parts(all), await parts(rest)];
+  const deltas = (parts) => parts.filter((part) => part.type === "text-delta").map((part) => part.delta).join("");
+  assert.deepEqual([deltas(whole), deltas(newer)], ["One, two, three.", "two, three."]);
+  assert.deepEqual(newer.filter((part) => part.type !== "text-delta"), whole.filter((part) => part.type !== "text-delta"));
+});
+
+/** Nothing tells from outside when somebody reads what has not begun: it is given ever more time. */
+const HEAD_STARTS_MS = [10, 100, 1_000, 5_000];
+
+scenario("who comes back to a question that no model has begun to answer hears what becomes of it", async (s) => {
+  for (const headStart of HEAD_STARTS_MS) {
+    provider.play(faulty.held());
+    const [conversationId, asker] = [s.unique("talk"), await s.connect()];
+    asker.send({ type: "ai-stream", message: "hello", conversationId });
+    const upstream = await provider.request(0);
+    const again = get(s.url(`/ai/stream/${conversationId}/stream`));
+    await setTimeout(headStart);
+    upstream.reply(401, { error: { message: faulty.RAW_ERROR } });
+    const reply = await again;
+    if (reply.status === 204) continue; // it came when all was over
+    return assert.match(reply.text, /"code":"ai_unavailable"/);
+  }
+  assert.fail("nobody heard of it");
 });
 
 scenario(

@@ -12,6 +12,7 @@ use weeziq_core::protocol::command::{Command, body};
 use weeziq_core::protocol::error::{ClientError, ErrorCode};
 use weeziq_core::protocol::http::{self, CORS_HEADERS, PAGE_POLICY, StreamAs};
 use weeziq_core::protocol::query::Query;
+use weeziq_core::protocol::resumption::Resumption;
 use weeziq_core::protocol::use_chat;
 use weeziq_core::visitors::reports::ReportQuery;
 use worker::{Env, Headers, Method, Request, Response, Result, console_error, console_warn};
@@ -161,10 +162,17 @@ async fn route_known(mut request: Request, env: &Env, settings: &Settings, calle
             question(&mut request, env, settings, caller, form).await
         }
         (Method::Get, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
-            answer_under_way(env, caller, path, "resume").await
+            let url = request.url()?;
+            let last_event_id = request.headers().get("last-event-id")?;
+            let (accept, query) = (accept(&request), url.query().unwrap_or_default());
+            match Resumption::asked(accept.iter().map(String::as_str), last_event_id.as_deref(), query) {
+                Ok(Some(asked)) => answer_under_way(env, caller, path, ("resume", &asked.as_word())).await,
+                Ok(None) => Ok(Ok(Response::empty()?.with_status(204))),
+                Err(error) => Ok(Err(error)),
+            }
         }
         (Method::Delete, path) if path.starts_with("/ai/stream/") && path.ends_with("/stream") => {
-            answer_under_way(env, caller, path, "cancel").await
+            answer_under_way(env, caller, path, ("cancel", crate::room::UI_MESSAGES)).await
         }
         (Method::Post, "/visitors/add") => visit(&mut request, env, caller, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, env, caller, "visitor-activity").await,
@@ -303,12 +311,12 @@ async fn question(
 }
 
 /// The answer that a conversation is writing: `/ai/stream/:conversationId/stream`.
-async fn answer_under_way(env: &Env, caller: &Identity, path: &str, verb: &str) -> Answer {
+async fn answer_under_way(env: &Env, caller: &Identity, path: &str, (verb, how): (&str, &str)) -> Answer {
     let encoded = path.strip_prefix("/ai/stream/").and_then(|rest| rest.strip_suffix("/stream"));
     match segment(encoded.unwrap_or_default(), path) {
         Ok(name) => match name.and_then(|name| RoomId::parse(&name)) {
             Some(conversation) => {
-                let query = crate::room::query(crate::room::UI_MESSAGES, caller);
+                let query = crate::room::query(how, caller);
                 Place::Room(conversation).get(env, &format!("/{verb}?{query}")).await.map(Ok)
             }
             None => Ok(Err(ClientError::invalid("conversationId", ID_RULE))),

@@ -97,7 +97,7 @@ fn in_room(command: &RoomCommand, told: &mut Told) {
             maybe(told, "reason", request.reason.as_ref());
             maybe(told, "domainId", request.domain.as_ref());
         }
-        RoomCommand::ResumeAnswer { after } => {
+        RoomCommand::ResumeAnswer { after, .. } => {
             tell(told, "type", "ai-resume");
             maybe(told, "afterIndex", *after);
         }

@@ -116,6 +116,8 @@ pub enum RoomCommand {
     /// Of the conversation: what its answer has said after that chunk, and says from here on.
     ResumeAnswer {
         after: Option<u32>,
+        /// Where none is being written, how the last one ended.
+        even_ended: bool,
     },
     CancelAnswer,
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::error::{ClientError, ErrorCode};
 use super::event::Event;
+use super::resumption::END;
 use super::use_chat;
 use crate::limits::{PASSAGES_FOUND_MAX, PASSAGES_MAX};
 use crate::store::knowledge::Found;
@@ -61,6 +62,23 @@ pub fn cancelled(reply: Option<Event>) -> Result<(), ClientError> {
     match reply {
         Some(Event::AiStreamComplete(_) | Event::Error { code: ErrorCode::NotFound, .. }) => Ok(()),
         Some(event) => Err(error_of(event)),
+        None => Err(ClientError::unavailable()),
+    }
+}
+
+/// The first of what an answer says while it is written, or why it says nothing.
+pub fn answer_begun(first: Event) -> Result<Event, ClientError> {
+    match first {
+        Event::AiStreamChunk { .. } | Event::AiStreamComplete(_) => Ok(first),
+        event => Err(error_of(event)),
+    }
+}
+
+/// The same for whoever comes back. None: there is nothing to read.
+pub fn answer_to_read(first: Option<Event>) -> Result<Option<Event>, ClientError> {
+    match first {
+        Some(Event::Error { code: ErrorCode::NotFound, .. }) => Ok(None),
+        Some(first) => answer_begun(first).map(Some),
         None => Err(ClientError::unavailable()),
     }
 }
@@ -186,11 +204,18 @@ impl StreamAs {
 pub struct AnswerBody {
     form: StreamAs,
     has_text: bool,
+    /// Up to here it has been read before.
+    read: Option<u32>,
 }
 
 impl AnswerBody {
     pub fn new(form: StreamAs) -> Self {
-        Self { form, has_text: false }
+        Self::behind(form, None)
+    }
+
+    /// For a reader that has all up to this chunk.
+    pub(super) fn behind(form: StreamAs, read: Option<u32>) -> Self {
+        Self { form, has_text: false, read }
     }
 
     /// What an event adds.
@@ -205,16 +230,22 @@ impl AnswerBody {
             {
                 Some(complete.full_response.as_bytes().to_vec())
             }
-            (StreamAs::ServerSentEvents, Event::AiStreamChunk { .. }) => Some(record("chunk", event)),
-            (StreamAs::ServerSentEvents, Event::AiStreamComplete(_)) => Some(record("complete", event)),
-            (StreamAs::UiMessages, event) => use_chat::encode(event, had_text),
+            // One that broke off says so below it.
+            (StreamAs::PlainText, Event::AiStreamComplete(complete)) => {
+                complete.answer.fallback.as_deref().map(|fallback| format!("\n\n{fallback}").into_bytes())
+            }
+            (StreamAs::ServerSentEvents, Event::AiStreamChunk { index, .. }) => {
+                Some(record("chunk", &index.to_string(), event))
+            }
+            (StreamAs::ServerSentEvents, Event::AiStreamComplete(_)) => Some(record("complete", END, event)),
+            (StreamAs::UiMessages, event) => use_chat::encode(event, had_text, self.read),
             _ => None,
         }
     }
 }
 
-fn record(name: &str, event: &Event) -> Vec<u8> {
-    let mut bytes = format!("event: {name}\ndata: ").into_bytes();
+fn record(name: &str, id: &str, event: &Event) -> Vec<u8> {
+    let mut bytes = format!("event: {name}\nid: {id}\ndata: ").into_bytes();
     event.encode(None, &mut bytes);
     bytes.extend_from_slice(b"\n\n");
     bytes

@@ -9,5 +9,6 @@ pub mod event;
 pub mod fields;
 pub mod http;
 pub mod query;
+pub mod resumption;
 pub mod routes;
 pub mod use_chat;

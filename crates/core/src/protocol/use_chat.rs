@@ -96,16 +96,19 @@ enum Chunk<'a> {
 const TEXT: &str = "0";
 const FALLBACK: &str = "1";
 
-/// What an event adds to the body. `has_begun`: whether something has been added before.
-pub(super) fn encode(event: &Event, has_begun: bool) -> Option<Vec<u8>> {
+/// What an event adds to the body. `has_begun`: whether something has been added before; `read`: up to where its reader
+/// has the text.
+pub(super) fn encode(event: &Event, has_begun: bool, read: Option<u32>) -> Option<Vec<u8>> {
     let mut body = Body::default();
     match event {
-        Event::AiStreamChunk { chunk, timestamp, .. } => {
+        Event::AiStreamChunk { chunk, index, timestamp, .. } => {
             if !has_begun {
                 body.begin(*timestamp);
                 body.put(&Chunk::TextStart { id: TEXT });
             }
-            body.put(&Chunk::TextDelta { id: TEXT, delta: chunk });
+            if read.is_none_or(|read| *index > read) {
+                body.put(&Chunk::TextDelta { id: TEXT, delta: chunk });
+            }
         }
         Event::AiStreamComplete(complete) => {
             let answer = &complete.answer;

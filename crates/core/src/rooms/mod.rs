@@ -363,7 +363,9 @@ impl Room {
             RoomCommand::Delete { message } => self.delete(turn, from, &message)?,
             RoomCommand::ToggleLiveAgent { enabled } => self.toggle_live_agent(turn, from, enabled)?,
             RoomCommand::RequestHuman(request) => self.request_human(turn, from, request)?,
-            RoomCommand::ResumeAnswer { after } => self.resume_answer(turn, from, after)?,
+            RoomCommand::ResumeAnswer { after, even_ended } => {
+                self.resume_answer(turn, from, after, even_ended)?;
+            }
             RoomCommand::CancelAnswer => self.cancel_answer(turn, from)?,
         }
         Ok(())

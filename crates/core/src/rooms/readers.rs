@@ -20,10 +20,13 @@ impl Room {
         turn: &mut Turn<'_>,
         from: &Caller,
         after: Option<u32>,
+        even_ended: bool,
     ) -> Result<(), Failure> {
         self.require_conversation(from).map_err(|_| self.nothing_told())?;
         let conversation_id = self.id.clone();
-        let Some(run) = self.running() else { return self.tell_ended(turn, from) };
+        let Some(run) = self.running() else {
+            return if even_ended { self.tell_ended(turn, from) } else { Err(self.nothing_told().into()) };
+        };
         run.read_by(from)?;
         let first = after.map_or(0, |index| index.saturating_add(1));
         for index in first..run.next_index() {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -18,6 +18,7 @@ use weeziq_core::protocol::command::{Command, RoomCommand};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
+use weeziq_core::protocol::resumption::Resumption;
 use weeziq_core::protocol::use_chat;
 
 use super::errors::Refused;
@@ -48,27 +49,29 @@ pub(super) async fn stream(
     let asked = text_of(body, use_chat::BODY_BYTES_MAX).await?;
     let (mut events, is_use_chat) = question(&app, (peer, &caller), &headers, asked, true).await?;
     let first = events.recv().await.ok_or_else(ClientError::unavailable)?;
-    if !matches!(first, Event::AiStreamChunk { .. } | Event::AiStreamComplete(_)) {
-        return Err(http::error_of(first).into());
-    }
+    let first = http::answer_begun(first)?;
     let form = if is_use_chat { StreamAs::UiMessages } else { StreamAs::accepted(accepted(&headers)) };
-    Ok(streamed(first, events, form))
+    Ok(streamed(first, events, form, AnswerBody::new(form)))
 }
 
-/// For a `useChat` that comes back: the answer that is being written, from its beginning.
+/// For whoever comes back: the answer that is being written, from its beginning or behind what has been read.
 pub(super) async fn resume(
     State(app): State<App>,
     Known(caller): Known,
     Path(conversation): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let conversation =
         RoomId::parse(&conversation).ok_or_else(|| ClientError::invalid("conversationId", ID_RULE))?;
+    let last_event_id = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let asked = Resumption::asked(accepted(&headers), last_event_id, query.as_deref().unwrap_or_default())?;
+    let Some(asked) = asked else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let shard = app.shards.of(conversation.as_str());
-    let command = Command::Room(conversation, RoomCommand::ResumeAnswer { after: None });
-    let mut events = app.ask_as(&caller, shard, command)?;
-    match events.recv().await {
-        Some(first @ Event::AiStreamChunk { .. }) => Ok(streamed(first, events, StreamAs::UiMessages)),
-        _ => Ok(StatusCode::NO_CONTENT.into_response()),
+    let mut events = app.ask_as(&caller, shard, Command::Room(conversation, asked.command()))?;
+    match http::answer_to_read(events.recv().await)? {
+        Some(first) => Ok(streamed(first, events, asked.form(), asked.body())),
+        None => Ok(StatusCode::NO_CONTENT.into_response()),
     }
 }
 
@@ -104,8 +107,8 @@ async fn question(
     Ok((app.ask_as(caller, shard, Command::Ask(Some(conversation), ask))?, is_use_chat))
 }
 
-fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Response {
-    let mut response = written(first, events, form).into_response();
+fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs, body: AnswerBody) -> Response {
+    let mut response = written(first, events, body).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -116,8 +119,8 @@ fn streamed(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Resp
     response
 }
 
-fn written(first: Event, events: mpsc::Receiver<Event>, form: StreamAs) -> Body {
-    let state = (Some(first), events, AnswerBody::new(form));
+fn written(first: Event, events: mpsc::Receiver<Event>, body: AnswerBody) -> Body {
+    let state = (Some(first), events, body);
     Body::from_stream(stream::unfold(state, |(first, mut events, mut body)| async move {
         let mut next = first;
         loop {

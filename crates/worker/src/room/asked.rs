@@ -11,6 +11,7 @@ use weeziq_core::protocol::command::{Command, RoomCommand, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http::{self, AnswerBody, StreamAs};
+use weeziq_core::protocol::resumption::Resumption;
 use weeziq_core::rooms::RoomInput;
 use worker::{Request, Response, ResponseBuilder, Result};
 
@@ -49,31 +50,34 @@ impl Chat {
         let Some(first) = events.next().await else {
             return reply::refusal(&ClientError::unavailable());
         };
-        match (wanted, first) {
-            (WHOLE, event) => reply::body(event),
-            (_, event @ (Event::AiStreamChunk { .. } | Event::AiStreamComplete(_))) => {
-                let form = match wanted {
-                    EVENTS => StreamAs::ServerSentEvents,
-                    UI_MESSAGES => StreamAs::UiMessages,
-                    _ => StreamAs::PlainText,
-                };
-                streamed(event, events, form)
-            }
-            (_, event) => reply::refusal(&http::error_of(event)),
+        if wanted == WHOLE {
+            return reply::body(first);
+        }
+        let form = match wanted {
+            EVENTS => StreamAs::ServerSentEvents,
+            UI_MESSAGES => StreamAs::UiMessages,
+            _ => StreamAs::PlainText,
+        };
+        match http::answer_begun(first) {
+            Ok(first) => streamed(first, events, form, AnswerBody::new(form)),
+            Err(error) => reply::refusal(&error),
         }
     }
 }
 
 impl Chat {
-    /// For a `useChat` that comes back: the answer that is being written, from its beginning.
+    /// For whoever comes back: the answer that is being written, from its beginning or behind what has been read.
     pub(super) async fn resume_request(self: &Rc<Self>, request: &Request) -> Result<Response> {
         if let Some(refusal) = self.refusal() {
             return Ok(refusal);
         }
-        let mut events = self.command(request, RoomCommand::ResumeAnswer { after: None })?;
-        match events.next().await {
-            Some(first @ Event::AiStreamChunk { .. }) => streamed(first, events, StreamAs::UiMessages),
-            _ => Ok(Response::empty()?.with_status(204)),
+        let url = request.url()?;
+        let asked = Resumption::parse(asked_as(url.query().unwrap_or_default())?.0);
+        let mut events = self.command(request, asked.command())?;
+        match http::answer_to_read(events.next().await) {
+            Ok(Some(first)) => streamed(first, events, asked.form(), asked.body()),
+            Ok(None) => Ok(Response::empty()?.with_status(204)),
+            Err(error) => reply::refusal(&error),
         }
     }
 
@@ -117,8 +121,13 @@ pub(crate) fn asked_as(query: &str) -> Result<(&str, Identity)> {
     Ok((wanted, serde_json::from_str(&identity.as_string().unwrap_or_default())?))
 }
 
-fn streamed(first: Event, events: UnboundedReceiver<Event>, form: StreamAs) -> Result<Response> {
-    let state = (Some(first), events, AnswerBody::new(form));
+fn streamed(
+    first: Event,
+    events: UnboundedReceiver<Event>,
+    form: StreamAs,
+    body: AnswerBody,
+) -> Result<Response> {
+    let state = (Some(first), events, body);
     let body = stream::unfold(state, |(first, mut events, mut body)| async move {
         let mut next = first;
         loop {

@@ -73,7 +73,7 @@ pub(super) fn command(
         "ai-resume" => {
             let after = f.after_index.count("afterIndex")?.map(|index| index.min(u64::from(u32::MAX)) as u32);
             let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;
-            Ok(Command::Room(conversation, RoomCommand::ResumeAnswer { after }))
+            Ok(Command::Room(conversation, RoomCommand::ResumeAnswer { after, even_ended: true }))
         }
         "ai-cancel" => {
             let conversation = f.conversation_id.required_id("conversationId", RoomId::parse)?;

@@ -65,14 +65,20 @@ fn ai(api: &mut Describer) {
     api.route(
         ("get", "/ai/stream/{conversation}/stream"),
         ("ai", "resumeStream"),
-        "The answer that is being written, from its beginning, for a useChat that comes back",
+        "The answer that is being written, for whoever comes back to it",
+    )
+    .query(
+        "afterIndex",
+        json!({ "type": "integer", "minimum": 0 }),
+        "Behind this chunk; else from the beginning. `Last-Event-ID` says the same, and goes before it.",
     )
     .answers_text(
         200,
-        "The AI SDK's UI message stream, version 1.",
+        "The AI SDK's UI message stream, version 1; with `Accept: text/event-stream` the events `chunk` and `complete`, \
+         whose ids are what `Last-Event-ID` takes.",
         &[("text/event-stream", requests::server_sent())],
     )
-    .answers_text(204, "Nothing is being written.", &[])
+    .answers_text(204, "Nothing is being written; to server-sent events: nothing has ended in the last ten minutes, either, or its end was read.", &[])
     .end();
     api.route(
         ("delete", "/ai/stream/{conversation}/stream"),

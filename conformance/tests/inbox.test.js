@@ -233,6 +233,7 @@ scenario("what cannot be is refused, and names why", async (s) => {
   for (const limit of ["0", "-1", "many", "1e3", "1.5"]) await bad(`&limit=${limit}`, "limit");
   await bad(`&assignee=${"x".repeat(129)}`, "assignee");
   await bad("&userId=%0A", "userId");
+  for (const domain of ["", "x".repeat(129), "%0A"]) assertHttpError(await get(s.url(`/rooms?domainId=${domain}&state=open`)), 400, "invalid_request", "domainId");
   assert.deepEqual((await list(s, domainId, `&assignee=${encode("' OR 1=1 --")}`)).rooms, []);
   await listWhen(s, domainId, (rooms) => rooms.length === 1, `&userId=${encode("'); DROP TABLE inbox_room; --")}`);
   for (const route of ["", "/assign", "/close", "/reopen", "/rate"]) {
@@ -280,6 +281,84 @@ scenario("a thousand rooms are read page by page while they change, and none is 
   assert.equal(seen.size, 1000);
   assert.ok(pages < 15 && again <= 100, `${pages} pages, ${again} rooms again`);
 }, { timeout: 300_000 });
+
+const STATES = ["open", "waiting", "live", "closed"];
+const AGENTS = { nobody: undefined, ann: AGENT, ben: { userId: "ben", userName: "Ben" } };
+
+/** Two rooms of each state in the hands of each agent and of nobody, once the list stands as the rooms do. */
+async function desks(s, domainId) {
+  const rooms = [];
+  for (const state of STATES) {
+    for (const assignee of Object.values(AGENTS)) {
+      for (const _ of [1, 2]) {
+        const { member, room } = await customer(s, domainId);
+        if (state === "waiting") await member.ask({ type: "request-human", roomId: room, domainId, userId: "cleo" }, "human-requested");
+        if (state === "live") {
+          (await s.member(room, "ann", { role: "agent" })).send({ type: "toggle-live-agent", roomId: room, enabled: true });
+          await member.next({ type: "live-agent-toggled", enabled: true });
+        }
+        if (assignee) await change(s, room, "assign", assignee);
+        if (state === "closed") await change(s, room, "close");
+        rooms.push({ room, member, state, assignee: assignee?.userId ?? "" });
+      }
+    }
+  }
+  const stand = new Map(await Promise.all(rooms.map(async ({ room }) => [room, JSON.stringify((await get(roomUrl(s, room))).json)])));
+  await listWhen(s, domainId, (listed) => listed.length === rooms.length && listed.every((r) => JSON.stringify(r) === stand.get(r.roomId)));
+  return rooms;
+}
+
+/** All pages of a list. @param {() => Promise<unknown>} [between] two of them */
+async function paged(s, domainId, query, limit, between = async () => {}) {
+  const names = [];
+  for (let cursor = ""; cursor !== undefined; ) {
+    const page = await list(s, domainId, `${query}&limit=${limit}${cursor && `&cursor=${encode(cursor)}`}`);
+    assert.ok(page.rooms.length <= limit && (page.rooms.length > 0 || !page.cursor), "a page is full, or as long as there is something left");
+    names.push(...page.rooms.map(({ roomId }) => roomId));
+    cursor = page.cursor;
+    if (cursor) await between();
+  }
+  return names;
+}
+
+scenario("a list of one state, of one agent, of nobody, or of both at once is that part of the whole, in its order, over pages", async (s) => {
+  const [domainId, other] = [s.unique("shop"), s.unique("elsewhere")];
+  const rooms = await desks(s, domainId);
+  const stranger = await customer(s, other);
+  await entryWhen(s, other, stranger.room, (r) => r.state === "open");
+  const order = (await list(s, domainId)).rooms.map(({ roomId }) => roomId);
+  for (const state of [undefined, ...STATES]) {
+    for (const assignee of [undefined, "", "ann", "ben", "nobody-we-know"]) {
+      const query = `${state ? `&state=${state}` : ""}${assignee === undefined ? "" : `&assignee=${assignee}`}`;
+      const wanted = rooms.filter((r) => (state ?? r.state) === r.state && (assignee ?? r.assignee) === r.assignee).map(({ room }) => room);
+      const expected = order.filter((room) => wanted.includes(room));
+      for (const limit of [1, 5, 200]) assert.deepEqual(await paged(s, domainId, query, limit), expected, `${query}, by ${limit}`);
+    }
+  }
+  assert.deepEqual(await paged(s, other, "&state=open", 1), [stranger.room]);
+  assert.deepEqual(await paged(s, s.unique("nowhere"), "&state=open&assignee=", 1), []);
+});
+
+scenario("pages of one state miss none of it while rooms move, come to it and leave it behind the reader's back", async (s) => {
+  const domainId = s.unique("shop");
+  const rooms = await desks(s, domainId);
+  const order = (await list(s, domainId, "&state=waiting")).rooms.map(({ roomId }) => roomId);
+  const [first, last] = [order[0], order.at(-1)].map((name) => rooms.find(({ room }) => room === name));
+  const [comes, ...others] = rooms.filter(({ state }) => state === "open");
+  const moves = [
+    // To the top, which has been read.
+    () => say(last.member, last.room, "cleo", "still there?", { role: "customer" }).then(() => entryWhen(s, domainId, last.room, (r) => r.seq > 1 && r.lastMessage.message === "still there?")),
+    () => comes.member.ask({ type: "request-human", roomId: comes.room, domainId, userId: "cleo" }, "human-requested").then(() => entryWhen(s, domainId, comes.room, (r) => r.state === "waiting")),
+    () => change(s, first.room, "close").then(() => entryWhen(s, domainId, first.room, (r) => r.state === "closed")),
+    () => say(others[0].member, others[0].room, "cleo", "of no concern", { role: "customer" }),
+  ];
+  const names = await paged(s, domainId, "&state=waiting", 1, () => moves.shift()?.());
+  assert.equal(moves.length, 0, "all of it happened between two pages");
+  assert.deepEqual(names.slice(0, 5), order.slice(0, 5), "what does not move is where it was");
+  assert.deepEqual(names.slice(5), [last.room, comes.room], "what has changed comes behind, once");
+  const now = [comes.room, last.room, ...order.slice(1, 5)];
+  assert.deepEqual(await paged(s, domainId, "&state=waiting", 4), now, "and whoever begins anew finds it on top");
+});
 
 scenario("a visitor who is in no room hears that somebody speaks in the room of their name, also on the next page", async (s) => {
   const domainId = s.unique("shop");

@@ -1,10 +1,15 @@
 /** What a site does not keep any more goes by itself, wherever it stands; what is younger, and other sites', stays. */
 import assert from "node:assert/strict";
+import { after, describe } from "node:test";
 import { age } from "../aging.js";
 import { eventually } from "../eventually.js";
 import { get, post, request } from "../http.js";
-import { say, suite } from "../scenario.js";
+import * as faulty from "../mocks/faulty.js";
+import { say, sayMany, suite } from "../scenario.js";
+import { assertShape } from "../shape.js";
 
+const provider = await faulty.startFaultyProvider();
+after(() => provider.stop());
 const { scenario } = suite();
 
 const arrive = (client, domainId, visitorId) =>
@@ -101,3 +106,127 @@ scenario("files go sooner than what was said about them, where a site keeps them
   await eventually(async () => (await get(s.url(old.file.url))).status === 404);
   assert.deepEqual(await stored(s, domainId, old.roomId, old.name), ALL);
 }, { timeout: 300_000 });
+
+describe("while people talk", () => {
+  const { scenario } = suite(provider.env);
+  const [OLD, ROOMS, BEHIND] = [60, 3, 5];
+
+  const consecutive = (from, to) => Array.from({ length: to - from + 1 }, (_, n) => from + n);
+  const seqs = (messages) => messages.map(({ seq }) => seq);
+
+  /** A room in which people go on: each round one speaks, reads, joins and comes back. What is gone must stay gone. */
+  class Chat {
+    acks = [];
+    isSwept = false;
+    #isOver = false;
+
+    constructor(s, room, epoch, [ann, bob]) {
+      Object.assign(this, { s, room, epoch, ann, bob });
+      this.done = this.#goOn();
+      // Whoever waits for the end is told; until then it is no one's.
+      this.done.catch(() => {});
+    }
+
+    async #goOn() {
+      while (!this.#isOver) {
+        this.acks.push(await say(this.ann, this.room, "ann", `new ${this.acks.length}`));
+        const wasSwept = this.isSwept;
+        await this.#looksBack(wasSwept);
+        await this.#joins(wasSwept, {});
+        await this.#joins(wasSwept, { epoch: this.epoch, lastSeq: 1 });
+        await this.#joins(wasSwept, { epoch: this.epoch, lastSeq: OLD });
+      }
+    }
+
+    async #looksBack(wasSwept) {
+      const { messages } = await json(this.s, `/rooms/${this.room}/messages?beforeSeq=${OLD + 1}&limit=200`);
+      assert.ok([0, OLD].includes(messages.length), `all of it or nothing: ${seqs(messages)}`);
+      assert.ok(!wasSwept || messages.length === 0, `what was gone is back: ${seqs(messages)}`);
+      this.isSwept = messages.length === 0;
+    }
+
+    async #joins(wasSwept, from) {
+      const client = await this.s.connect();
+      const joined = await client.ask({ type: "join-room", roomId: this.room, userId: "cid", userName: "Cid", ...from }, "joined-room");
+      assert.equal(joined.epoch, this.epoch);
+      if (joined.resumed) {
+        const missed = await client.take(joined.seq - from.lastSeq, "new-message");
+        assert.deepEqual(seqs(missed), consecutive(from.lastSeq + 1, joined.seq));
+        assert.ok(!wasSwept || from.lastSeq === OLD, `a resume from ${from.lastSeq} would have to miss what is gone`);
+      } else {
+        const { messages } = await client.next("message-history");
+        assert.deepEqual(seqs(messages), consecutive(joined.seq - messages.length + 1, joined.seq));
+        assert.ok(!wasSwept || messages[0].seq > OLD, `what was gone is back: ${seqs(messages)}`);
+        assert.ok(from.lastSeq !== OLD || joined.seq - OLD > 1_000, "nothing that is gone was missed");
+      }
+      await client.close();
+    }
+
+    async end() {
+      this.#isOver = true;
+      await this.done;
+    }
+  }
+
+  scenario("what is old goes from under a chat: no place of the log is lost, taken twice or shown again, and an answer ends whole", async (s) => {
+    const [domainId, rooms] = [s.unique("shop"), Array.from({ length: ROOMS }, () => s.unique("room"))];
+    await set(s, domainId, {});
+    provider.play(faulty.answers("An old answer."));
+    const epochs = [];
+    for (const room of rooms) {
+      const ann = await s.member(room, "ann", { domainId });
+      await sayMany(ann, room, "ann", OLD, (n) => `old ${n}`);
+      await ann.ask({ type: "ai-chat", message: "an old question", conversationId: `${room}-ai`, domainId }, "ai-response");
+      epochs.push(ann.joined.epoch);
+    }
+    await s.host.stop();
+    age(s.host, 10);
+    await s.host.restart();
+
+    const chats = [];
+    for (const [n, room] of rooms.entries()) chats.push(new Chat(s, room, epochs[n], [await s.member(room, "ann", { domainId }), await s.member(room, "bob")]));
+    const rounds = async () => {
+      const before = chats.map(({ acks }) => acks.length);
+      await Promise.race([eventually(() => chats.every(({ acks }, n) => acks.length > before[n] + BEHIND)), ...chats.map(({ done }) => done)]);
+    };
+    await rounds();
+    provider.play(faulty.held());
+    const asker = await s.member(rooms[0], "dan");
+    asker.send({ type: "ai-stream", message: "a question", conversationId: `${rooms[0]}-ai`, domainId, roomId: rooms[0], systemPrompt: "Be brief." });
+    const upstream = await provider.request(0);
+    upstream.token("Half of it, ");
+    await asker.next("ai-stream-chunk");
+    assert.ok(chats.every(({ isSwept }) => !isSwept), "older now, and all still there");
+    for (const messagesDays of [9, 8, 7]) {
+      assert.equal((await set(s, domainId, { messagesDays })).status, 200);
+      await rounds();
+    }
+    await Promise.race([eventually(() => chats.every(({ isSwept }) => isSwept)), ...chats.map(({ done }) => done)]);
+    upstream.token("and the other half.");
+    upstream.finish();
+    assertShape(await asker.next("ai-stream-complete"), { fullResponse: "Half of it, and the other half.", finishReason: "stop" });
+    await rounds();
+    for (const chat of chats) await chat.end();
+
+    await s.host.kill9();
+    for (const { bob, acks } of chats) {
+      const heard = bob.frames.filter(({ type }) => type === "new-message");
+      assert.deepEqual(seqs(heard), consecutive(OLD + 1, OLD + heard.length));
+      for (const ack of acks) assert.equal(heard[ack.seq - OLD - 1].id, ack.id);
+    }
+    await s.host.restart();
+    for (const { room, bob } of chats) {
+      const heard = bob.frames.filter(({ type }) => type === "new-message");
+      const kept = [];
+      for (let hasMore = true; hasMore; ) {
+        const page = await json(s, `/rooms/${room}/messages?limit=200&afterSeq=${kept.at(-1)?.seq ?? 0}`);
+        kept.push(...page.messages);
+        hasMore = page.hasMore;
+      }
+      assert.deepEqual(kept.map(({ seq, id, message }) => [seq, id, message]), heard.map(({ seq, id, message }) => [seq, id, message]));
+    }
+    provider.play(faulty.answers("And a new one."));
+    await (await s.connect()).ask({ type: "ai-chat", message: "another question", conversationId: `${rooms[0]}-ai`, domainId, systemPrompt: "Be brief." }, "ai-response");
+    assert.deepEqual((await provider.request(0)).messages.slice(1).map(({ content }) => content), ["a question", "Half of it, and the other half.", "another question"]);
+  }, { timeout: 300_000 });
+});

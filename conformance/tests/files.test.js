@@ -279,6 +279,72 @@ describe("too much", () => {
   });
 });
 
+describe("in memory", () => {
+  const SIZE = 24 * MIB;
+  const PIECE = Buffer.alloc(256 * 1024, 7);
+  const MOST = Buffer.alloc(SIZE, 7);
+  /** A process grew by 28 MiB with eight coming, by 20 with 32 going. Each of them whole would take 192, and 768. */
+  const [COMING_BYTES_MAX, GOING_BYTES_MAX] = [84 * MIB, 64 * MIB];
+
+  /**
+   * With a host of its own, as the most that a process has ever held is all that there is to see.
+   * @param {string} name
+   * @param {number} bytesMax by which it may grow
+   * @param {(s: import("../scenario.js").Scenario) => Promise<void>} play
+   */
+  function measured(name, bytesMax, play) {
+    describe(name, () => {
+      const { host, scenario } = suite({}, { needs: "memory" });
+      scenario(name, async (s) => {
+        // Whatever the first file costs once.
+        const { url } = await upload(s, { name: "first" }, randomBytes(MIB));
+        await get(s.url(url));
+        const before = host.memoryBytesPeak();
+        await play(s);
+        const [grown, allowed] = [host.memoryBytesPeak() - before, bytesMax].map((bytes) => Math.round(bytes / MIB));
+        assert.ok(grown <= allowed, `grew by ${grown} MiB, ${allowed} would be fine`);
+      });
+    });
+  }
+
+  const written = (connection, data) => new Promise((resolve) => connection.socket.write(data, resolve));
+
+  for (const [how, head, framed, end] of [
+    ["whose length is told", `Content-Length: ${SIZE}`, (piece) => piece, ""],
+    ["whose length is not told", "Transfer-Encoding: chunked", (piece) => Buffer.concat([Buffer.from(`${piece.length.toString(16)}\r\n`), piece, Buffer.from("\r\n")]), "0\r\n\r\n"],
+  ]) {
+    measured(`as many large files at a time as one address may bring, ${how}, are not kept in memory`, COMING_BYTES_MAX, async (s) => {
+      const coming = await Promise.all(Array.from({ length: 8 }, () => bare(s.host.baseUrl)));
+      for (const connection of coming) await written(connection, `POST /files?name=a HTTP/1.1\r\nHost: x\r\n${head}\r\nContent-Type: text/plain\r\n\r\n`);
+      // In turns, so that all of them are nearly whole before one is.
+      for (let sent = 0; sent < SIZE; sent += PIECE.length) await Promise.all(coming.map((connection) => written(connection, framed(PIECE))));
+      for (const connection of coming) connection.write(end);
+      for (const connection of coming) {
+        const [, key] = /"sha256":"(\w+)"/.exec(await connection.untilReceived(/\r\n\r\n\{.*\}/));
+        assert.equal(key, hash(MOST));
+        connection.destroy();
+      }
+    });
+  }
+
+  measured("a large file that many ask for and do not read is not kept in memory, and who reads on gets all of it", GOING_BYTES_MAX, async (s) => {
+    const { url } = await upload(s, { name: "a" }, MOST);
+    const readers = await Promise.all(Array.from({ length: 32 }, () => bare(s.host.baseUrl)));
+    for (const reader of readers) {
+      reader.write(`GET ${url} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      await reader.untilReceived(/200 OK/);
+      reader.socket.pause();
+    }
+    for (let n = 0; n < 4; n += 1) assert.equal(hash(Buffer.from(await (await fetch(s.url(url))).arrayBuffer())), hash(MOST), "nobody waits for them");
+    const [slow] = readers;
+    slow.socket.resume();
+    const body = () => slow.received.slice(slow.received.indexOf("\r\n\r\n") + 4);
+    await eventually(() => body().length === SIZE);
+    assert.equal(hash(Buffer.from(body(), "latin1")), hash(MOST));
+    for (const reader of readers) reader.destroy();
+  });
+});
+
 describe("attached", () => {
   const { scenario } = suite();
 

@@ -2,7 +2,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { describe } from "node:test";
 import { bare } from "../bare.js";
 import { eventually } from "../eventually.js";
@@ -390,21 +389,77 @@ describe("attached", () => {
 });
 
 describe("erased", () => {
-  const { scenario } = suite({}, { needs: "process" });
+  const { scenario } = suite();
+
+  /** Where either host keeps the bytes of files. */
+  const kept = async (s) => {
+    const entries = await readdir(s.host.dataDir, { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile() && /[/](files|blobs)$/.test(entry.parentPath)).map(({ name }) => name);
+  };
+  const nothingIsKept = (s) => eventually(() => kept(s), (names) => names.length === 0);
+  const erase = async (s, roomId) => (await remove(s.url(`/rooms/${roomId}`))).json.removed.files;
+
+  /** An upload to that room of which so many bytes have come. */
+  async function begun(s, roomId, bytes) {
+    const coming = await bare(s.host.baseUrl);
+    coming.write(`POST /files?name=a&roomId=${roomId} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n`);
+    if (bytes) coming.write(Buffer.concat([Buffer.from(`${bytes.toString(16)}\r\n`), Buffer.alloc(bytes, 7), Buffer.from("\r\n")]));
+    return coming;
+  }
+
+  /** Ends uploads whose room went, and looks for what there is of them. */
+  async function endInVain(s, roomId, coming) {
+    for (const upload of coming) upload.write("0\r\n\r\n");
+    for (const upload of coming) {
+      await upload.untilReceived(/HTTP\/1.1 404[^]*erased meanwhile/);
+      upload.destroy();
+    }
+    await nothingIsKept(s);
+    assert.equal(await erase(s, roomId), 0, "nor is there a row of any");
+  }
 
   scenario("what is still coming while its room goes leaves no bytes", async (s) => {
     const roomId = s.unique("room");
-    const stored = () => readdir(join(s.host.dataDir, "files"));
-    const coming = await bare(s.host.baseUrl);
-    coming.write(`POST /files?name=a&roomId=${roomId} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n5\r\nhello\r\n`);
-    await eventually(async () => (await remove(s.url(`/rooms/${roomId}`))).json.removed.files === 1);
+    const coming = await begun(s, roomId, 5);
+    await eventually(async () => (await erase(s, roomId)) === 1);
     // One sweep follows another: the one that takes this file comes behind the one that looked for what is coming.
-    await remove(s.url((await upload(s, { name: "b", roomId }, "x")).url));
-    await eventually(stored, (names) => names.length === 0);
-    coming.write("0\r\n\r\n");
-    await coming.untilReceived(/erased meanwhile/);
-    await eventually(stored, (names) => names.length === 0);
-    coming.destroy();
+    const { url } = await upload(s, { name: "b", roomId }, "x");
+    assert.notEqual((await kept(s)).length, 0);
+    await remove(s.url(url));
+    await nothingIsKept(s);
+    await endInVain(s, roomId, [coming]);
+  });
+
+  scenario("nor does what has come in parts, beside what was whole", async (s) => {
+    const roomId = s.unique("room");
+    const { url } = await upload(s, { name: "whole", roomId }, "x");
+    const coming = await Promise.all([1, MIB, 12 * MIB].map((bytes) => begun(s, roomId, bytes)));
+    let erased = 0;
+    await eventually(async () => (erased += await erase(s, roomId)), (count) => count === 1 + coming.length);
+    await gone(s, url);
+    await endInVain(s, roomId, coming);
+  });
+
+  scenario("an upload that ends as its room goes is there or is not: the next erasure leaves nothing of it", async (s) => {
+    const roomId = s.unique("room");
+    const taken = [];
+    for (let round = 0; round < 12; round += 1) {
+      const coming = await Promise.all([5, MIB].map((bytes) => begun(s, roomId, bytes)));
+      const ends = coming.map(async (upload, n) => {
+        if (n === round % 2) await erase(s, roomId);
+        upload.write("0\r\n\r\n");
+        const answer = await upload.untilReceived(/HTTP\/1\.1 (201|404)[^]*\r\n\r\n\{.*\}/);
+        upload.destroy();
+        return /"url":"([^"]+)"/.exec(answer)?.[1];
+      });
+      await Promise.all([erase(s, roomId), ...ends]);
+      for (const end of ends) taken.push(await end);
+    }
+    const urls = taken.filter(Boolean);
+    await erase(s, roomId);
+    for (const url of urls) await gone(s, url);
+    await nothingIsKept(s);
+    assert.equal(await erase(s, roomId), 0);
   });
 });
 

@@ -2,13 +2,18 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:net";
-import { describe } from "node:test";
+import { after, describe } from "node:test";
+import { bare } from "../bare.js";
 import { eventually } from "../eventually.js";
 import { get, post } from "../http.js";
 import { hostName } from "../hosts/index.js";
+import * as faulty from "../mocks/faulty.js";
 import { nameOf, say, sayMany, suite } from "../scenario.js";
 import { assertError, assertHttpError } from "../shape.js";
 import { SECRET, token } from "../tokens.js";
+
+const provider = await faulty.startFaultyProvider();
+after(() => provider.stop());
 
 /**
  * The page as a map from `name{labels}` to its number. Whoever reads it must be able to: every line is a sample or a comment, each
@@ -148,6 +153,11 @@ describe("numbers of one process", () => {
       }
     }
     assert.deepEqual(["0", "1"].map((shard) => samples.get(`weeziq_shard_up{shard="${shard}"}`)), [1, 1]);
+    for (const shard of ["0", "1"]) {
+      for (const name of ["turns_total", "busy_seconds_total"]) assert.ok(samples.get(`weeziq_shard_${name}{shard="${shard}"}`) > 0, name);
+      assert.ok(samples.get(`weeziq_shard_mailbox_wait_seconds{shard="${shard}"}`) >= 0);
+      assert.ok(samples.get(`weeziq_database_bytes{shard="${shard}"}`) > 0);
+    }
     for (const name of ["process_resident_memory_bytes", "process_open_fds", "process_max_fds", "process_start_time_seconds", "weeziq_disk_free_bytes"]) {
       assert.ok(samples.get(name) > 0, name);
     }
@@ -162,8 +172,55 @@ describe("numbers of one process", () => {
       await sayMany(ann, room, "ann", 100, () => text);
       return metrics(s);
     };
-    const samples = await eventually(afterMore, (page) => page.get('weeziq_connections_closed_total{reason="too-slow"}') > 0);
-    assert.ok(samples.get("weeziq_slow_readers") >= 0);
+    await eventually(afterMore, (page) => page.get('weeziq_connections_closed_total{reason="too-slow"}') > 0);
+  });
+
+  scenario("one that does not read: that it does not, what waits for it, what was dropped for it, and that all of that is over", async (s) => {
+    const room = s.unique("room");
+    const [ann, slow] = [await s.member(room, "ann"), await s.member(room, "slow")];
+    const dropped = 'weeziq_frames_dropped_total{reason="slow-reader"}';
+    const before = await until(s, (page) => page.get("weeziq_slow_readers") === 0);
+    slow.socket.pause();
+    const afterMore = async () => {
+      for (let n = 0; n < 200; n += 1) ann.send({ type: "user-online", roomId: room, userId: "ann", userName: "x".repeat(256), status: "𝄢".repeat(256) });
+      await ann.fence(room);
+      return metrics(s);
+    };
+    const during = await eventually(afterMore, (page) => page.get(dropped) > before.get(dropped));
+    assert.equal(during.get("weeziq_slow_readers"), 1);
+    assert.ok(during.get("weeziq_unread_bytes") > 0);
+    await slow.die();
+    await until(s, (page) => page.get("weeziq_slow_readers") === 0 && page.get("weeziq_unread_bytes") === 0);
+  });
+
+  scenario("rooms, those who watch, and who has not said what they want", async (s) => {
+    const before = await metrics(s);
+    const grown = (page, name) => page.get(name) - before.get(name);
+    const [ann, watching] = [await s.member(s.unique("room"), "ann"), await s.connect()];
+    await watching.domainFence(s.unique("domain"));
+    const silent = await bare(s.host.baseUrl);
+    await until(s, (page) => grown(page, "weeziq_rooms") > 0 && grown(page, "weeziq_observers") > 0 && grown(page, "weeziq_connections_silent") > 0);
+    silent.destroy();
+    for (const client of [ann, watching]) await client.close();
+    await until(s, (page) => page.get("weeziq_observers") === 0 && page.get("weeziq_connections_silent") === before.get("weeziq_connections_silent"));
+  });
+
+  scenario("Socket.IO's clients that come back, recovered or afresh", async (s) => {
+    const room = s.unique("room");
+    const bob = await s.socketIoMember(room, "bob", { transports: ["websocket"] });
+    await say(bob, room, "bob", "hello");
+    const comesBack = async () => {
+      await bob.lose();
+      bob.socket.connect();
+      return (await bob.next("(connect)")).recovered;
+    };
+    const count = (result) => ({ [`weeziq_socketio_recoveries_total{result="${result}"}`]: 1 });
+    await grows(s, count("recovered"), async () => assert.equal(await comesBack(), true));
+    await grows(s, count("afresh"), async () => {
+      // Of a session that there is not.
+      bob.socket._pid = "a".repeat(20);
+      assert.equal(await comesBack(), false);
+    });
   });
 
   scenario("a method that a client made up is in no label", async (s) => {
@@ -189,6 +246,56 @@ describe("models", () => {
     assert.ok(of(samples, "breaker_opened_total") >= 1);
     if (hostName === "native") assert.equal(of(samples, "breaker_open"), 1);
     assert.equal(of(samples, "first_token_seconds_count"), 0);
+  });
+});
+
+describe("models that answer", () => {
+  const { scenario } = suite({ ...provider.env, METRICS: "on" });
+
+  scenario("questions by provider, attempts, and how long answers took to begin", async (s) => {
+    provider.play(faulty.answers("Yes."));
+    const expected = { 'weeziq_ai_questions_total{provider="openai"}': 2, 'weeziq_ai_questions_total{provider="google"}': 1 };
+    const before = await settled(s);
+    await grows(s, expected, async () => {
+      for (const model of ["gpt-4o-mini", "gpt-4o-mini", "gemini-2.5-flash"]) {
+        const { status, json } = await post(s.url("/ai/chat"), { message: "hello?", model, userId: s.unique("visitor") });
+        assert.deepEqual([status, json.message], [200, "Yes."]);
+      }
+    });
+    const samples = await eventually(() => metrics(s), (page) => total(page, "weeziq_ai_first_token_seconds_count") === total(before, "weeziq_ai_first_token_seconds_count") + 3);
+    assert.equal(total(samples, "weeziq_ai_attempts_total"), total(before, "weeziq_ai_attempts_total") + 3);
+    assert.equal(total(samples, "weeziq_ai_failures_total"), 0);
+    assert.ok(total(samples, "weeziq_ai_first_token_seconds_sum") > 0);
+  });
+});
+
+describe("a model that is still answering", () => {
+  const { scenario } = suite(provider.env, { needs: "metrics" });
+
+  scenario("answers under way, and requests that wait for them", async (s) => {
+    provider.play(faulty.held());
+    const ask = post(s.url("/ai/chat"), { message: "hello?", userId: s.unique("visitor") });
+    const upstream = await provider.request(0);
+    await until(s, (page) => page.get("weeziq_ai_answers_under_way") === 1 && page.get("weeziq_requests_waiting") === 1);
+    upstream.token("Yes.");
+    upstream.finish();
+    assert.equal((await ask).json.message, "Yes.");
+    await until(s, (page) => page.get("weeziq_ai_answers_under_way") === 0 && page.get("weeziq_requests_waiting") === 0);
+  });
+});
+
+describe("with the default rate of events", () => {
+  const { scenario } = suite({ METRICS: "on", EVENTS_PER_SEC: undefined });
+
+  scenario("one that goes on too fast: what was refused, and that it was let go", async (s) => {
+    const [refused, closed] = ['weeziq_events_refused_total{code="rate_limited"}', 'weeziq_connections_closed_total{reason="policy"}'];
+    const before = await settled(s);
+    const abusive = await s.connect();
+    for (let n = 0; n < 3_000; n += 1) abusive.send({ type: "ping" });
+    assert.equal((await abusive.untilClosed()).code, 1008);
+    const after = await until(s, (page) => page.get(closed) > before.get(closed));
+    assert.equal(after.get(closed), 1);
+    assert.ok(after.get(refused) >= 1_000);
   });
 });
 

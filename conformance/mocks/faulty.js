@@ -224,6 +224,8 @@ function geminiChunk(text) {
 
 async function bodyOf(req) {
   let text = "";
+  // A letter may come in two pieces.
+  req.setEncoding("utf8");
   for await (const piece of req) text += piece;
   try {
     return JSON.parse(text);

@@ -139,3 +139,73 @@ describe("with a provider that waits for the test", () => {
     for (const conversationId of talks) assertShape(await ann.next({ type: "ai-response", conversationId }), { message: `for ${conversationId}` });
   });
 });
+
+for (const [messages, name] of [["1", "the question alone"], ["4", "four"], ["25", "twenty-five"]]) {
+  describe(`AI_CONTEXT_MESSAGES=${messages}`, () => {
+    const { scenario } = suite({ ...provider.env, AI_CONTEXT_MESSAGES: messages });
+
+    for (const [dialect, ask] of Object.entries(dialects)) {
+      scenario(`${dialect}: a model is told the last of a conversation, ${name}, and the system prompt before it`, async (s) => {
+        const { conversationId, spoken } = await conversed(s, 15, (n) => `question ${n}`, ask);
+        await assertTold(s, { conversationId, spoken, ask, question: "the last question" }, Number(messages));
+      });
+    }
+  });
+}
+
+describe("with long messages", () => {
+  const { scenario } = suite({ ...provider.env, AI_CONTEXT_MESSAGES: "200" });
+  /** Of the conversation, the question included; estimated, and so the estimate may be short by a third. */
+  const [TOKENS_MAX, OFF_BY] = [8_000, 1.5];
+  const WORDS = 3_000;
+  const words = (messages) => messages.reduce((sum, { content }) => sum + content.split(" ").length, 0);
+
+  for (const [dialect, ask] of Object.entries(dialects)) {
+    scenario(`${dialect}: as many of the last are told as have room, and older short ones are left out with them`, async (s) => {
+      const long = (n) => `question ${n}: ${"hat ".repeat(WORDS)}`;
+      const { conversationId, spoken } = await conversed(s, 10, (n) => (n > 5 ? long(n) : `short ${n}`), ask);
+      const told = await assertTold(s, { conversationId, spoken, ask, question: long("at last") });
+      assert.ok(words(told) <= TOKENS_MAX * OFF_BY, `${words(told)} words were sent`);
+      assert.ok(told.length > 1, "there is room for more than the question");
+      // What is short has room beside one that is long.
+      for (let n = 1; n <= 6; n += 1) await answered(s, { type: "ai-chat", message: `short again ${n}`, conversationId, systemPrompt: PROMPT, ...ask });
+      assert.ok((await provider.request(6)).messages.length >= 14);
+    });
+
+    scenario(`${dialect}: a question that has no room for anything else is told alone, and whole`, async (s) => {
+      // Four bytes each, of which no vocabulary makes fewer than three tokens.
+      const question = "𓀀".repeat(4_000);
+      const { conversationId } = await conversed(s, 3, (n) => `question ${n}`, ask);
+      provider.play(faulty.answers("Yes."));
+      await answered(s, { type: "ai-chat", message: question, conversationId, systemPrompt: PROMPT, ...ask });
+      assert.deepEqual((await provider.request(0)).messages, [system, user(question)]);
+    });
+  }
+});
+
+/** Asks over a connection of its own. */
+const answered = async (s, question) => (await s.connect()).ask(question, "ai-response");
+
+/** A conversation of so many questions, each with an answer of its own. */
+async function conversed(s, count, questionOf, ask) {
+  const [conversationId, spoken] = [s.unique("talk"), []];
+  for (let n = 1; n <= count; n += 1) {
+    provider.play(faulty.answers(`answer ${n}`));
+    await answered(s, { type: "ai-chat", message: questionOf(n), conversationId, systemPrompt: PROMPT, ...ask });
+    spoken.push(user(questionOf(n)), assistant(`answer ${n}`));
+  }
+  return { conversationId, spoken };
+}
+
+/** The system prompt, then the end of what was spoken, so many with the question. @returns what was told after the prompt */
+async function assertTold(s, { conversationId, spoken, ask, question }, count) {
+  provider.play(faulty.answers("at last"));
+  await answered(s, { type: "ai-chat", message: question, conversationId, systemPrompt: PROMPT, ...ask });
+  const [first, ...told] = (await provider.request(0)).messages;
+  assert.deepEqual(first, system);
+  // A host may leave out an answer that has lost its question.
+  const isWhole = count === undefined || told.length === count || (told.length === count - 1 && told[0].role === "user");
+  assert.ok(isWhole, `${told.length} messages were sent`);
+  assert.deepEqual(told, [...spoken, user(question)].slice(-told.length));
+  return told;
+}

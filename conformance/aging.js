@@ -1,12 +1,12 @@
 /**
  * Makes what a host has stored older, while the host does not run: a site keeps things for a day at least, and no test waits for
- * that. Both hosts keep SQLite; what bears a time in either is listed here.
+ * that. Both hosts keep SQLite; what bears a time in either is listed here. Or makes it what another release would have stored.
  *
  * Runs as a program of its own, on the Node that the repository brings: an older one has no SQLite.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { argv, execPath } from "node:process";
 import { fileURLToPath } from "node:url";
@@ -29,8 +29,21 @@ const MOMENTS = {
 
 /** @param {import("./hosts/index.js").Host} host that is stopped @param {number} days */
 export function age(host, days) {
+  run("age", host.dataDir, String(days));
+}
+
+/**
+ * Puts other settings where some are stored.
+ * @param {import("./hosts/index.js").Host} host that is stopped @param {string} naming a word of these settings alone
+ * @param {string} text that stands there instead
+ */
+export function restate(host, naming, text) {
+  run("restate", host.dataDir, naming, text);
+}
+
+function run(...words) {
   const installed = fileURLToPath(new URL("../node_modules/.bin/node", import.meta.url));
-  execFileSync(existsSync(installed) ? installed : execPath, ["--no-warnings", SELF, host.dataDir, String(days)], { stdio: ["ignore", "inherit", "inherit"] });
+  execFileSync(existsSync(installed) ? installed : execPath, ["--no-warnings", SELF, ...words], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 async function ageAll(dir, days) {
@@ -61,4 +74,25 @@ function ageDatabase(db, days) {
   return aged;
 }
 
-if (argv[1] === SELF) await ageAll(argv[2], Number(argv[3]));
+/** Natively a row; on Cloudflare a value of KV, which is a file. */
+async function restateAll(dir, naming, text) {
+  const { DatabaseSync } = await import("node:sqlite");
+  let restated = 0;
+  for (const entry of (await readdir(dir, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    if (entry.name === "settings.db") {
+      const db = new DatabaseSync(path);
+      restated += Number(db.prepare("UPDATE domain_settings SET settings = ? WHERE instr(settings, ?)").run(text, naming).changes);
+      db.close();
+    } else if (entry.parentPath.endsWith("/blobs") && (await readFile(path, "utf8")).includes(naming)) {
+      await writeFile(path, text);
+      restated += 1;
+    }
+  }
+  if (restated !== 1) throw new Error(`${restated} settings in ${dir} name ${naming}`);
+}
+
+if (argv[1] === SELF) {
+  const [what, dir, ...words] = argv.slice(2);
+  await (what === "age" ? ageAll(dir, Number(words[0])) : restateAll(dir, ...words));
+}

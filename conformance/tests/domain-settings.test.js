@@ -1,5 +1,6 @@
 /** Settings of a domain in full: what they may say, who may read what, and what of them counts at once. */
 import assert from "node:assert/strict";
+import { restate } from "../aging.js";
 import { get, request } from "../http.js";
 import { suite } from "../scenario.js";
 import { assertShape } from "../shape.js";
@@ -77,4 +78,29 @@ scenario("a visitor's page learns the name and the hours, and nothing that is th
   await put(s, domainId, { businessHours: { timeZone: "Asia/Tokyo", week: { [day]: [["12:00", "12:01"]] } } });
   assert.deepEqual((await get(at(s, domainId, "/widget"))).json, { domainId, isOpen: false, opensAt: opensAt.toISOString(), autoReply: false });
   assert.equal((await request(at(s, domainId, "/widget"), { method: "PUT", body: "{}" })).status, 405);
+});
+
+scenario("what another release kept is read as far as it can be, and is kept in this one's form from the next change on", async (s) => {
+  const stored = {
+    "of the first release": [{ name: "Shop", systemPrompt: "Be brief.", model: "gpt-4o" }, { name: "Shop", systemPrompt: "Be brief.", model: "gpt-4o" }],
+    "of a later one": [
+      { ...EVERYTHING, schemaVersion: 99, name: { en: "Shop" }, helpdesk: [...EVERYTHING.helpdesk, { kind: "video" }], hologram: true },
+      { ...EVERYTHING, name: undefined },
+    ],
+    "of none": ["{", {}],
+  };
+  const domains = new Map(Object.keys(stored).map((release) => [release, s.unique("domain")]));
+  for (const domainId of domains.values()) assert.equal((await put(s, domainId, { name: domainId })).status, 200);
+  await s.host.stop();
+  for (const [release, [kept]] of Object.entries(stored)) restate(s.host, domains.get(release), typeof kept === "string" ? kept : JSON.stringify(kept));
+  await s.host.restart();
+  for (const [release, [, read]] of Object.entries(stored)) {
+    const domainId = domains.get(release);
+    const expected = JSON.parse(JSON.stringify({ domainId, schemaVersion: 2, ...read }));
+    assert.deepEqual((await get(at(s, domainId))).json, expected, release);
+    assert.deepEqual((await put(s, domainId, { ...expected, name: "Ours" })).json, { ...expected, name: "Ours" }, release);
+  }
+  await s.host.kill9();
+  await s.host.restart();
+  for (const domainId of domains.values()) assertShape((await get(at(s, domainId))).json, { schemaVersion: 2, name: "Ours" });
 });

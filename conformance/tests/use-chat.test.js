@@ -1,5 +1,6 @@
-/** The AI SDK's `useChat`, by the transport and the reader of the package itself, over each of its majors that this Node runs. */
+/** The AI SDK's `useChat`, by the transport and the reader of the package itself, over its current major and the two before it. */
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, describe } from "node:test";
 import { openStream, post, request } from "../http.js";
 import * as faulty from "../mocks/faulty.js";
@@ -14,8 +15,9 @@ const user = (...texts) => ({ id: `u-${texts[0]}`, role: "user", parts: texts.ma
 const assistant = (text) => ({ id: `a-${text}`, role: "assistant", parts: [{ type: "step-start" }, { type: "text", text }] });
 const textOf = (message) => message.parts.filter((part) => part.type === "text").map((part) => part.text).join("|");
 
-for (const name of ["ai", "ai-previous"]) {
-  describe(`package ${name}`, async () => {
+for (const name of ["ai", "ai-previous", "ai-oldest"]) {
+  const { version } = createRequire(import.meta.url)(`${name}/package.json`);
+  describe(`package ai ${version}`, async () => {
     const { DefaultChatTransport, readUIMessageStream } = await import(name);
 
     /** What `useChat` does for one question; gives each state of the answer. */

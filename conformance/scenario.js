@@ -21,15 +21,15 @@ export const UNLIMITED = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER
  * One host for the scenarios of a file or of a `describe`.
  * @param {Settings | (() => Settings | Promise<Settings>)} [env] settings on top of {@link UNLIMITED}; a function is asked
  *   just before the start, for what is known only then (the port of a mock)
- * @param {{needs?: Capability, storageBytes?: number}} [options] for all of its scenarios; a host that lacks what they need is
- *   not even started
+ * @param {{needs?: Capability, evictable?: boolean, storageBytes?: number}} [options] for all of its scenarios; a host that lacks
+ *   what they need is not even started. `evictable`: what can be evicted will be, if the host has `eviction` at all
  */
-export function suite(env = {}, { needs: allNeed, storageBytes } = {}) {
+export function suite(env = {}, { needs: allNeed, evictable = allNeed === "eviction", storageBytes } = {}) {
   const host = createHost();
   const lacking = allNeed && lacks(allNeed);
   before(async () => {
     if (lacking) return;
-    await host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }, { evictable: allNeed === "eviction", panics: allNeed === "panics", storageBytes });
+    await host.start({ ...UNLIMITED, ...(typeof env === "function" ? await env() : env) }, { evictable, panics: allNeed === "panics", storageBytes });
   });
   after(() => host.dispose());
 

@@ -13,9 +13,10 @@ const GUARD_MS = 30_000;
 /** @typedef {(exchange: Exchange) => void | Promise<void>} Behaviour what is done with one upstream request */
 
 /**
- * @returns {Promise<{env: Record<string, string>, url: string, requests: Exchange[], play: (...behaviours: Behaviour[]) => void, request: (n: number) => Promise<Exchange>, stop: () => Promise<void>}>}
+ * @returns {Promise<{env: Record<string, string>, url: string, requests: Exchange[], play: (...behaviours: Behaviour[]) => void, request: (n: number) => Promise<Exchange>, requestAbout: (question: string) => Promise<Exchange>, stop: () => Promise<void>}>}
  *   `play` forgets earlier requests and gives each next one the next behaviour, the last for all that follow;
- *   `request(n)` waits for the n-th request, counted from 0
+ *   `request(n)` waits for the n-th request, counted from 0; `requestAbout(question)` for the first that ends with it, where several
+ *   are under way
  */
 export async function startFaultyProvider() {
   /** @type {Behaviour[]} */
@@ -48,6 +49,8 @@ export async function startFaultyProvider() {
     },
     request: (n) =>
       eventually(waiting, () => requests[n], () => `no upstream request number ${n} (there were ${requests.length})`),
+    requestAbout: (question) =>
+      eventually(waiting, () => requests.find((one) => one.messages.at(-1)?.content === question), () => `no upstream request about ${question} (there were ${requests.length})`),
     stop: async () => {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

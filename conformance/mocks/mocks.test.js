@@ -63,6 +63,15 @@ test("the faulty provider plays its behaviours in turn and repeats the last", as
   assert.equal((await provider.request(2)).stream, true);
 });
 
+test("where several are under way, each is found by its question", async () => {
+  provider.play(faulty.held());
+  const ask = (content) => post(`${provider.env.OPENAI_BASE_URL}/chat/completions`, { stream: true, messages: [{ role: "user", content: "one" }, { role: "user", content }] });
+  const [one, other] = [ask("one"), ask("other")];
+  for (const question of ["other", "one"]) faulty.answers(question)(await provider.requestAbout(question));
+  assert.match((await one).text, /"content":"one"/);
+  assert.match((await other).text, /"content":"other"/);
+});
+
 test("a cut stream gives the tokens first, then breaks", async () => {
   provider.play(faulty.cutsAfter("half"));
   const response = await fetch(provider.env.GOOGLE_AI_BASE_URL + GEMINI, { method: "POST", body: "{}" });

@@ -489,5 +489,19 @@ describe("never mentioned", () => {
   });
 });
 
+describe("types", () => {
+  const { scenario } = suite({ FILE_TYPES: "image/*, application/pdf" });
+
+  scenario("the operator decides what is taken, and bytes count for more than claims", async (s) => {
+    await upload(s, { name: "a.png" }, png(1, 1));
+    await upload(s, { name: "a.pdf" }, Buffer.from("%PDF-1.7 and so on"), "application/pdf");
+    const lies = { "text/html": "<script>alert(1)</script>", "image/svg\\+xml": "<svg onload='alert(1)'/>", "application/zip": "PK\x03\x04 and so on" };
+    for (const [kind, bytes] of Object.entries(lies)) {
+      const named = new RegExp(`file is ${kind}; what is taken here is image/\\*,application/pdf`);
+      await refused(post(s.url("/files?name=a.png"), Buffer.from(bytes), { "content-type": "image/png" }), 400, "invalid_request", named);
+    }
+  });
+});
+
 /** Until there is nothing any more: what was deleted goes a moment later on some hosts. */
 const gone = (s, url) => eventually(() => get(s.url(url)), ({ status }) => status === 404);

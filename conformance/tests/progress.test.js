@@ -56,12 +56,22 @@ describe("a command on a terminal", { skip: whyNoTerminal }, () => {
     const { code, output } = await host.run(args, env, ["sh", "-c", `exec script --quiet --return --command "$* >'$0'" /dev/null`, kept]);
     assert.equal(code, 0, output);
     assert.match(await readFile(kept, "utf8"), receipt);
-    const lines = output.split(/[\r\n]+/).filter(Boolean);
+    const lines = output.replaceAll("\x1b[K", "").split(/[\r\n]+/).filter(Boolean);
     const told = lines.filter((line) => !/^\d+ %$/.test(line));
     assert.deepEqual(says.filter((what) => !told.some((line) => line.startsWith(what))), [], output);
     assert.ok(told.every((line) => says.some((what) => line.startsWith(what.split(" ")[0]))), output);
     const percents = lines.filter((line) => !told.includes(line)).map((line) => Number.parseInt(line));
     assert.equal(percents.length > 0, counts, output);
     assert.ok(percents.every((percent) => percent <= 100), output);
+  }));
+});
+
+describe("a command and its receipt on one terminal", { skip: whyNoTerminal }, () => {
+  const { host, scenario } = suite({ SHARDS: "1" }, { needs: "process" });
+
+  scenario("what comes of it stands on a line of its own", (s) => run(s, async ({ args, env, receipt }) => {
+    const { output } = await host.run(args, env, ["sh", "-c", 'exec script --quiet --return --command "$*" /dev/null', "sh"]);
+    const shown = output.split(/\r?\n/).map((line) => line.split(/\r(?:\x1b\[K)?/).at(-1));
+    assert.match(`${shown.filter(Boolean).slice(-receipt.source.split("\\n").length + 1).join("\n")}\n`, receipt);
   }));
 });

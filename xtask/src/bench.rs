@@ -56,3 +56,21 @@ mod tests {
         );
     }
 }
+
+/// How often documents are found, on public questions, with them and without.
+pub(crate) fn recall(work: &mut Work, args: &[&str]) {
+    work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server"]));
+    if let Err(why) = tools::node() {
+        return work.skip("recall", &why);
+    }
+    work.step(
+        "npm packages of the mocks",
+        npm(&["ci", "--no-audit", "--no-fund", "--loglevel=error"], "conformance"),
+    );
+    let mut recall = Command::new("node");
+    recall.arg("bench/retrieval/recall.mjs").args(args).current_dir(root());
+    if args.is_empty() {
+        recall.args(["--docs", "docs/knowledge.md", "--json", "docs/recall.json"]);
+    }
+    work.step("recall", recall);
+}

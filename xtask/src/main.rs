@@ -17,6 +17,8 @@ cargo xtask test [--rust]   everything: format, lints, Rust tests, licences, typ
                             (--rust: only what needs no Node)
 cargo xtask bench [ARGS]    the load benchmark against release builds and peers, recorded in docs/ if whole; ARGS as
                             `weeziq-bench help` says
+cargo xtask bench recall [--sample N --seed N]
+                            how often a site's documents are found, on public questions; recorded in docs/ if whole
 cargo xtask worker [--features F] [--out DIR]
                             the Cloudflare host into crates/worker/build, with all that its build takes
 cargo xtask fuzz [--seconds 60] [--target NAME] [--keep]
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             whole(&mut work);
         }
         ["test", "--rust"] => rust(&mut work),
+        ["bench", "recall", rest @ ..] => bench::recall(&mut work, rest),
         ["bench", rest @ ..] => bench::steps(&mut work, rest),
         ["micro", rest @ ..] => micro::steps(&mut work, rest),
         ["fuzz", rest @ ..] => match fuzz::Run::parse(rest) {

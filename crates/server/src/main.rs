@@ -28,6 +28,7 @@ mod zones;
 use std::process::ExitCode;
 
 use clap::Parser;
+use progress::Progress;
 use settings::{Cli, Command};
 
 /// Handshakes are many small blocks made on one thread and freed on another, which this allocator is made for.
@@ -108,11 +109,13 @@ fn keep_pages_small() {
 
 #[expect(clippy::print_stdout, reason = "a command's answer is its output")]
 fn say(text: &str) {
+    Progress::over();
     print!("{text}");
 }
 
 /// Before logs exist, and for people either way.
 #[expect(clippy::print_stderr, reason = "the reason why nothing starts belongs on standard error")]
 fn complain(why: &str) {
+    Progress::over();
     eprintln!("weeziq: {why}");
 }

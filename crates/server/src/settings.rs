@@ -11,6 +11,7 @@ use weeziq_core::access::secret::Secret;
 use weeziq_core::access::token::Key;
 use weeziq_core::ai::endpoints::{AiSettings, Providers};
 use weeziq_core::ai::models::Models;
+use weeziq_core::files::types::Types;
 use weeziq_core::limits::{
     EVENTS_BURST, EVENTS_PER_SECOND, FILE_BYTES_DEFAULT, FILE_BYTES_MOST, FILE_UNUSED_S,
 };
@@ -150,6 +151,9 @@ pub(crate) struct Settings {
     /// Bytes of the largest file that is taken; 100000000 at most.
     #[arg(long, env, default_value_t = FILE_BYTES_DEFAULT, value_parser = clap::value_parser!(u64).range(1..=FILE_BYTES_MOST), value_name = "FILE_BYTES_MAX", global = true)]
     pub(crate) file_bytes_max: u64,
+    /// Comma-separated media types of the files that are taken, as image/*,application/pdf; by what their bytes are. [default: all]
+    #[arg(long, env, value_name = "FILE_TYPES", global = true)]
+    pub(crate) file_types: Option<Types>,
     /// Seconds after which a file that no message of its room has named is deleted.
     #[arg(long, env, default_value_t = FILE_UNUSED_S, value_parser = clap::value_parser!(u32).range(1..), value_name = "FILE_UNUSED_S", global = true)]
     pub(crate) file_unused_s: u32,
@@ -309,6 +313,7 @@ impl fmt::Display for Settings {
         writeln!(f, "EVENTS_PER_SEC={}", self.events_per_sec)?;
         writeln!(f, "FILE_STORAGE_URL={}", self.file_storage_url.as_deref().unwrap_or_default())?;
         writeln!(f, "FILE_BYTES_MAX={}", self.file_bytes_max)?;
+        writeln!(f, "FILE_TYPES={}", self.file_types.clone().unwrap_or_default())?;
         writeln!(f, "FILE_UNUSED_S={}", self.file_unused_s)?;
         writeln!(f, "ALLOWED_ORIGINS={}", std::env::var("ALLOWED_ORIGINS").unwrap_or_default())?;
         writeln!(f, "AUTH_SECRET={}", shown(&self.auth_secret))?;

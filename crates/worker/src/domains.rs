@@ -180,3 +180,9 @@ pub(crate) fn forget_origins() {
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::RustError(error.to_string())
 }
+
+/// Whether settings can be read at all.
+pub(crate) async fn answer(env: &Env) -> bool {
+    let Ok(kept) = env.kv(BINDING) else { return false };
+    kept.get(ORIGINS).text().await.is_ok()
+}

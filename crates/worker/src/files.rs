@@ -86,7 +86,7 @@ fn announced(
     let is_form = upload.content_type.as_deref().is_some_and(|kind| kind.starts_with("multipart/form-data"));
     let declared = request.headers().get("content-length")?.and_then(|size| size.parse::<u64>().ok());
     Ok(match declared {
-        Some(size) if !is_form && size > settings.file_bytes_max => Err(too_large(settings.file_bytes_max)),
+        Some(size) if !is_form && size > settings.files.bytes_max => Err(too_large(settings.files.bytes_max)),
         _ => Ok(upload),
     })
 }
@@ -106,7 +106,7 @@ async fn take(
     mut upload: Upload,
     source: &mut Source,
 ) -> Answer {
-    if let Err(error) = source.find_file(&mut upload, settings.file_bytes_max).await {
+    if let Err(error) = source.find_file(&mut upload, settings.files.bytes_max).await {
         return Ok(Err(error));
     }
     let name: Box<str> = match upload.named() {
@@ -122,19 +122,20 @@ async fn take(
         }
         upload.domain = serde_json::from_str(&response.text().await?)?;
     }
+    let claimed = upload.content_type.clone();
     let mut writing = Writing::new(env.bucket(BINDING)?, key.clone(), upload.clone());
-    let mut receiving = Receiving::new(settings.file_bytes_max);
+    let mut receiving = Receiving::new(&settings.files, claimed.as_deref());
     let received = async {
         while let Some(piece) = source.next().await? {
             receiving.take(&piece)?;
             writing.write(&piece, &receiving).await.map_err(refused_by)?;
         }
-        Ok(())
+        receiving.check()
     };
     let received: std::result::Result<(), ClientError> = received.await;
     let seen = match received {
         Ok(()) => {
-            let seen = receiving.finish(upload.content_type.as_deref());
+            let seen = receiving.finish();
             writing.complete(&seen).await.map_err(refused_by).map(|()| seen)
         }
         Err(error) => Err(error),
@@ -259,4 +260,10 @@ fn no_such_file() -> ClientError {
 fn refused_by(error: worker::Error) -> ClientError {
     console_error!("R2 refused: {error}");
     ClientError::unavailable()
+}
+
+/// Whether the bucket can be reached. A key that no file has costs the same and is never there.
+pub(crate) async fn answer(env: &Env) -> bool {
+    let Ok(bucket) = env.bucket(BINDING) else { return false };
+    bucket.head("ready").await.is_ok()
 }

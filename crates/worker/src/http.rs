@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use futures_util::StreamExt;
+use futures_util::future::join3;
 use weeziq_core::access::identity::Identity;
 use weeziq_core::ids::{DomainId, ID_RULE, RoomId};
 use weeziq_core::limits::FRAME_BYTES_MAX;
@@ -268,10 +269,25 @@ async fn asset(request: Request, env: &Env) -> Result<Response> {
 
 /// The directory has to answer, and with it the objects' storage.
 async fn ready(env: &Env) -> Answer {
-    let response = Place::Directory.get(env, "/ready").await;
-    match response.map(|response| response.status_code()) {
-        Ok(200) => reply::json(&serde_json::json!({ "status": "ready" })).map(Ok),
-        _ => Ok(Err(ClientError::unavailable())),
+    match unready(env).await {
+        None => reply::json(&serde_json::json!({ "status": "ready" })).map(Ok),
+        Some(why) => Ok(Err(ClientError::new(ErrorCode::Unavailable, why))),
+    }
+}
+
+/// The first of all that a chat needs that does not answer.
+async fn unready(env: &Env) -> Option<&'static str> {
+    let directory =
+        async { Place::Directory.get(env, "/ready").await.is_ok_and(|it| it.status_code() == 200) };
+    let (directory, settings, files) = join3(directory, domains::answer(env), files::answer(env)).await;
+    if !directory {
+        Some("the directory of all domains does not answer, or cannot store anything; the log says why")
+    } else if !settings {
+        Some("the KV namespace CHAT_STORAGE cannot be read; is it bound in wrangler.toml?")
+    } else if !files {
+        Some("the R2 bucket FILE_STORAGE cannot be read; is it bound in wrangler.toml?")
+    } else {
+        None
     }
 }
 

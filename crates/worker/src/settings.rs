@@ -10,6 +10,8 @@ use weeziq_core::access::token::Key;
 use weeziq_core::ai::asking::Patience;
 use weeziq_core::ai::breaker::Caution;
 use weeziq_core::ai::endpoints::{AiSettings, Providers};
+use weeziq_core::files::Rules;
+use weeziq_core::files::types::Types;
 use weeziq_core::limits::{
     EVENTS_BURST, EVENTS_PER_SECOND, FILE_BYTES_DEFAULT, FILE_BYTES_MOST, FILE_UNUSED_S,
 };
@@ -22,7 +24,7 @@ pub(crate) struct Settings {
     /// Of each domain; 0 is no budget.
     pub(crate) daily_tokens: u64,
     pub(crate) origins: Origins,
-    pub(crate) file_bytes_max: u64,
+    pub(crate) files: Rules,
     pub(crate) file_unused_s: u32,
     pub(crate) providers: Providers,
     pub(crate) patience: Patience,
@@ -63,7 +65,7 @@ impl Settings {
             ai_per_address: per_minute("AI_PER_IP_PER_MIN", 300)?,
             daily_tokens: u64::from(number(env, "AI_DAILY_TOKENS", 0)?),
             origins: origins(env)?,
-            file_bytes_max: file_bytes_max(env)?,
+            files: Rules { bytes_max: file_bytes_max(env)?, types: file_types(env)? },
             file_unused_s: number(env, "FILE_UNUSED_S", FILE_UNUSED_S)?.max(1),
             providers,
             patience: Patience {
@@ -104,6 +106,10 @@ fn file_bytes_max(env: &Env) -> Result<u64, String> {
         return Ok(bytes);
     }
     Err(format!("FILE_BYTES_MAX must be 1 to {FILE_BYTES_MOST}, and is {bytes}"))
+}
+
+fn file_types(env: &Env) -> Result<Types, String> {
+    text(env, "FILE_TYPES").unwrap_or_default().parse().map_err(|why| format!("FILE_TYPES: {why}"))
 }
 
 /// An empty value counts as none. Vars and secrets are read alike.

@@ -4,6 +4,7 @@
 mod image;
 mod kind;
 pub mod serving;
+pub mod types;
 
 use std::borrow::Cow;
 
@@ -16,6 +17,7 @@ use crate::ids::{DomainId, ID_RULE, RoomId, UserId, short_random_name};
 use crate::limits::{FILE_HEAD_BYTES_MAX, FILES_ATTACHED_MAX, LABEL_CHARS_MAX};
 use crate::protocol::error::{ClientError, ErrorCode};
 use crate::protocol::fields::Field;
+use types::Types;
 
 /// How a file is called: 128 random bits, so that who knows it was told it. It is also the name of the place where the
 /// bytes are kept, and holds nothing but letters.
@@ -125,9 +127,18 @@ fn id<T>(field: &str, parsed: Option<T>) -> Result<T, ClientError> {
     parsed.ok_or_else(|| ClientError::invalid(field, ID_RULE))
 }
 
+/// What is taken.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub bytes_max: u64,
+    pub types: Types,
+}
+
 /// A file while it comes.
-pub struct Receiving {
-    bytes_max: u64,
+pub struct Receiving<'a> {
+    rules: &'a Rules,
+    /// What it is said to be.
+    claimed: Option<&'a str>,
     size: u64,
     hash: Sha256,
     head: Vec<u8>,
@@ -154,32 +165,43 @@ pub struct Looks {
     pub height: Option<u32>,
 }
 
-impl Receiving {
-    pub fn new(bytes_max: u64) -> Self {
-        Self { bytes_max, size: 0, hash: Sha256::new(), head: Vec::new() }
+impl<'a> Receiving<'a> {
+    pub fn new(rules: &'a Rules, claimed: Option<&'a str>) -> Self {
+        Self { rules, claimed, size: 0, hash: Sha256::new(), head: Vec::new() }
     }
 
     /// Refused as soon as it is too much, whatever the request said of its length.
     pub fn take(&mut self, chunk: &[u8]) -> Result<(), ClientError> {
         self.size += chunk.len() as u64;
-        if self.size > self.bytes_max {
-            return Err(too_large(self.bytes_max));
+        if self.size > self.rules.bytes_max {
+            return Err(too_large(self.rules.bytes_max));
         }
         self.hash.update(chunk);
         let missing = FILE_HEAD_BYTES_MAX.saturating_sub(self.head.len());
         self.head.extend(chunk.iter().take(missing));
-        Ok(())
+        if missing > 0 && self.head.len() == FILE_HEAD_BYTES_MAX { self.check() } else { Ok(()) }
+    }
+
+    /// Holds it against the types that are taken, by what it is and not by what it is said to be. Once all of it has come,
+    /// and before anybody may see it.
+    pub fn check(&self) -> Result<(), ClientError> {
+        let kind = kind::of(self.claimed, &self.head);
+        if self.rules.types.take(&kind) {
+            return Ok(());
+        }
+        let types = &self.rules.types;
+        Err(ClientError::invalid("file", &format!("is {kind}; what is taken here is {types}")))
     }
 
     /// As far as has been seen.
-    pub fn looks(&self, claimed: Option<&str>) -> Looks {
-        let content_type = kind::of(claimed, &self.head);
+    pub fn looks(&self) -> Looks {
+        let content_type = kind::of(self.claimed, &self.head);
         let (width, height) = image::size(&content_type, &self.head).unzip();
         Looks { content_type, width, height }
     }
 
-    pub fn finish(self, claimed: Option<&str>) -> Seen {
-        let looks = self.looks(claimed);
+    pub fn finish(self) -> Seen {
+        let looks = self.looks();
         let sha256: String = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Seen { size: self.size, sha256: sha256.into(), looks }
     }

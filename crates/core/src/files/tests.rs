@@ -1,11 +1,16 @@
 use super::*;
 
+fn rules(bytes_max: u64, types: &str) -> Rules {
+    Rules { bytes_max, types: types.parse().unwrap() }
+}
+
 fn seen(claimed: &str, bytes: &[u8]) -> Seen {
-    let mut receiving = Receiving::new(1 << 20);
+    let rules = rules(1 << 20, "");
+    let mut receiving = Receiving::new(&rules, Some(claimed));
     for chunk in bytes.chunks(7) {
         assert_eq!(receiving.take(chunk), Ok(()));
     }
-    receiving.finish(Some(claimed))
+    receiving.finish()
 }
 
 fn kind(claimed: &str, bytes: &[u8]) -> String {
@@ -21,9 +26,25 @@ fn a_file_is_hashed_as_it_comes() {
 
 #[test]
 fn too_much_is_refused_in_the_middle() {
-    let mut receiving = Receiving::new(10);
+    let rules = rules(10, "");
+    let mut receiving = Receiving::new(&rules, None);
     assert_eq!(receiving.take(&[0; 10]), Ok(()));
     assert!(receiving.take(&[0]).is_err_and(|error| error.code == ErrorCode::TooLarge));
+}
+
+#[test]
+fn a_type_that_is_not_taken_is_refused_by_what_the_bytes_are() {
+    let rules = rules(1 << 20, "image/*");
+    let checked = |bytes: &[u8]| {
+        let mut receiving = Receiving::new(&rules, Some("image/png"));
+        receiving.take(bytes).and_then(|()| receiving.check())
+    };
+    assert_eq!(checked(b"GIF89a and so on"), Ok(()));
+    let error = checked(b"<script>alert(1)</script>").unwrap_err();
+    assert_eq!(error.message, "file is text/html; what is taken here is image/*");
+    let mut receiving = Receiving::new(&rules, Some("image/png"));
+    let long = [b"%PDF-".as_slice(), &[0; FILE_HEAD_BYTES_MAX]].concat();
+    assert!(receiving.take(&long).is_err(), "before the rest has come");
 }
 
 #[test]

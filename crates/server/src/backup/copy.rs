@@ -49,7 +49,8 @@ fn database_into(from: &Connection, into: &Path) -> rusqlite::Result<()> {
     let backup = Backup::new(from, &mut copy)?;
     while backup.step(PAGES_PER_STEP)? != StepResult::Done {
         let progress = backup.progress();
-        Progress::at(progress.pagecount - progress.remaining, progress.pagecount);
+        let pages = |count: i32| u64::try_from(count).unwrap_or_default();
+        Progress::at(pages(progress.pagecount - progress.remaining), pages(progress.pagecount));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(super) fn write(files: &Files, keys: &[FileKey], into: &Path) -> Result<usiz
     let runtime = runtime()?;
     let mut copied = 0;
     for (at, key) in keys.iter().enumerate() {
-        Progress::at(at as i32, keys.len() as i32);
+        Progress::at(at as u64, keys.len() as u64);
         let failed = |error: &dyn std::fmt::Display| format!("file {}: {error}", key.as_str());
         let found = runtime.block_on(files.read(key, None)).map_err(|error| failed(&error))?;
         let Some(mut bytes) = found else {
@@ -32,15 +32,18 @@ pub(super) fn write(files: &Files, keys: &[FileKey], into: &Path) -> Result<usiz
         file.sync_all().map_err(|error| failed(&error))?;
         copied += 1;
     }
+    Progress::at(1, 1);
     Ok(copied)
 }
 
 pub(super) fn read(files: &Files, from: &Path) -> Result<usize, String> {
     let runtime = runtime()?;
     let unreadable = |error: std::io::Error| format!("{} cannot be read: {error}", from.display());
-    let mut copied = 0;
-    for entry in std::fs::read_dir(from).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+    let entries: Vec<_> = std::fs::read_dir(from).and_then(Iterator::collect).map_err(unreadable)?;
+    let (mut copied, all) = (0, entries.len());
+    for entry in entries {
+        Progress::at(copied as u64, all as u64);
+        let path = entry.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let key = FileKey::parse(&name).ok_or_else(|| format!("{} is no file's key", path.display()))?;
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -54,6 +57,7 @@ pub(super) fn read(files: &Files, from: &Path) -> Result<usize, String> {
         runtime.block_on(writing.complete()).map_err(|error| failed(&error))?;
         copied += 1;
     }
+    Progress::at(1, 1);
     Ok(copied)
 }
 

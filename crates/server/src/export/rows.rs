@@ -55,7 +55,7 @@ pub(super) fn write(db: &Connection, into: &Path) -> Result<u64, Failed> {
             put(&mut out, &Line::Row { table: table.name.clone(), row: fields(row, &columns)? })?;
             done += 1;
             if done % TELL_EVERY == 0 {
-                Progress::at((done / TELL_EVERY) as i32, (all as u64 / TELL_EVERY) as i32);
+                Progress::at(done, all as u64);
             }
         }
     }
@@ -86,8 +86,8 @@ pub(super) fn read(mut db: Connection, from: &Path) -> Result<u64, Failed> {
             }
         };
         done.map_err(|error| format!("line {}: {error}", at + 1))?;
-        if count % TELL_EVERY == 0 {
-            Progress::at((seen * 1_000 / bytes) as i32, 1_000);
+        if count % TELL_EVERY == 1 {
+            Progress::at(seen as u64, bytes as u64);
         }
     }
     transaction.commit()?;

@@ -16,8 +16,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt};
 use tokio::sync::Notify;
-use weeziq_core::files::FileKey;
 use weeziq_core::files::serving::Span;
+use weeziq_core::files::{FileKey, Rules};
 
 use crate::settings::Settings;
 use places::Places;
@@ -28,7 +28,7 @@ pub(crate) struct Files {
     prefix: Path,
     /// What is gathered before it is written: S3 takes no smaller part, save the last.
     part_bytes: usize,
-    pub(crate) bytes_max: u64,
+    pub(crate) rules: Rules,
     /// Seconds that a file may wait for a message.
     pub(crate) unused_s: u32,
     pub(crate) places: Arc<Places>,
@@ -64,7 +64,10 @@ impl Files {
             store,
             prefix,
             part_bytes,
-            bytes_max: settings.file_bytes_max,
+            rules: Rules {
+                bytes_max: settings.file_bytes_max,
+                types: settings.file_types.clone().unwrap_or_default(),
+            },
             unused_s: settings.file_unused_s,
             places: Places::new(uploads_max),
             sweep: Notify::new(),

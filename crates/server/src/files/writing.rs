@@ -77,6 +77,9 @@ mod tests {
     use object_store::ObjectStore;
     use object_store::local::LocalFileSystem;
 
+    use weeziq_core::files::Rules;
+    use weeziq_core::files::types::Types;
+
     use super::super::Places;
     use super::*;
 
@@ -98,8 +101,8 @@ mod tests {
         let store: Arc<dyn ObjectStore> =
             Arc::new(LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true));
         let (places, sweep) = (Places::new(1), tokio::sync::Notify::new());
-        let files =
-            Files { store, prefix: Path::default(), part_bytes, bytes_max: 100, unused_s: 1, places, sweep };
+        let rules = Rules { bytes_max: 100, types: Types::default() };
+        let files = Files { store, prefix: Path::default(), part_bytes, rules, unused_s: 1, places, sweep };
         Ok((files, folder))
     }
 

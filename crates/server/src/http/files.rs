@@ -64,8 +64,8 @@ async fn take(
     caller: &Identity,
     source: &mut Source,
 ) -> Result<Stored, ClientError> {
-    let mut upload = announced(head, caller, app.files.bytes_max)?;
-    source.find_file(&mut upload, app.files.bytes_max).await?;
+    let mut upload = announced(head, caller, app.files.rules.bytes_max)?;
+    source.find_file(&mut upload, app.files.rules.bytes_max).await?;
     let name = upload.named()?.into();
     let key = key_for(app, &upload);
     let shard = app.shards.of(key.as_str());
@@ -98,16 +98,17 @@ async fn receive(
     claimed: Option<&str>,
 ) -> Result<Seen, ClientError> {
     let mut writing = Writing::new(files, key);
-    let mut receiving = Receiving::new(files.bytes_max);
+    let mut receiving = Receiving::new(&files.rules, claimed);
     let received = async {
         while let Some(chunk) = source.next().await? {
             receiving.take(&chunk)?;
             writing.write(&chunk).await.map_err(|error| refused_by(&error))?;
         }
+        receiving.check()?;
         writing.complete().await.map_err(|error| refused_by(&error))
     };
     match received.await {
-        Ok(()) => Ok(receiving.finish(claimed)),
+        Ok(()) => Ok(receiving.finish()),
         Err(error) => {
             writing.abort().await;
             Err(error)

@@ -28,7 +28,7 @@ impl Writing {
     }
 
     /// Returns when R2 has taken what it was given, so that a fast sender waits for it. `seen`: what has come so far.
-    pub(super) async fn write(&mut self, mut piece: &[u8], seen: &Receiving) -> Result<()> {
+    pub(super) async fn write(&mut self, mut piece: &[u8], seen: &Receiving<'_>) -> Result<()> {
         while !piece.is_empty() {
             if self.gathered.len() == PART_BYTES {
                 self.send_part(seen).await?;
@@ -40,9 +40,9 @@ impl Writing {
         Ok(())
     }
 
-    async fn send_part(&mut self, seen: &Receiving) -> Result<()> {
+    async fn send_part(&mut self, seen: &Receiving<'_>) -> Result<()> {
         if self.parts.is_none() {
-            let looks = seen.looks(self.upload.content_type.as_deref());
+            let looks = seen.looks();
             let begun = self.bucket.create_multipart_upload(self.key.as_str());
             let begun = begun.http_metadata(kind(&looks)).custom_metadata(self.known(&looks, None));
             self.parts = Some(Parts { upload: begun.execute().await?, taken: Vec::new() });

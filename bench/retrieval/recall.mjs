@@ -36,7 +36,7 @@ const { values: options } = parseArgs({
 const FIRST = 3;
 const SHOWN = 4;
 const LIMITS_OFF = { EVENTS_PER_SEC: "0", AI_PER_USER_PER_MIN: "0", AI_PER_IP_PER_MIN: "0" };
-const MARKS = ["<!-- recall: from here on written by `node bench/retrieval/recall.mjs --docs docs/knowledge.md --json docs/recall.json` -->\n", "<!-- recall: up to here -->"];
+const MARKS = ["<!-- recall: from here on written by `cargo xtask bench recall` -->\n", "<!-- recall: up to here -->"];
 
 /** The same questions at each run of a seed. */
 function draw(list) {

@@ -77,30 +77,32 @@ impl Fence {
             return Sifted::Told;
         }
         let Ok(mut said) = serde_json::from_str::<Value>(frame) else { return Sifted::Told };
-        let id = |field: &str| said[field].as_str().and_then(RoomId::parse);
+        let text = |field: &str| said.get(field).and_then(Value::as_str).unwrap_or_default();
+        let id = |field: &str| RoomId::parse(text(field));
+        let is = |field: &str| said.get(field) == Some(&Value::Bool(true));
         match (kind, id("roomId"), id("conversationId")) {
             (Some("ai-stream-complete"), _, Some(conversation)) => {
-                let Some(text) =
-                    said["fullResponse"].as_str().and_then(|text| self.heard_of(&conversation, text))
-                else {
+                let Some(heard) = self.heard_of(&conversation, text("fullResponse")) else {
                     return Sifted::Told;
                 };
-                said["fullResponse"] = text.into();
-                if said["error"] != true {
-                    said["finishReason"] = "cancelled".into();
+                let has_failed = is("error");
+                if let Some(said) = said.as_object_mut() {
+                    said.insert("fullResponse".into(), heard.into());
+                    if !has_failed {
+                        said.insert("finishReason".into(), "cancelled".into());
+                    }
                 }
                 Sifted::Amended(said.to_string())
             }
             (Some("ai-stream-chunk"), Some(room), Some(conversation)) => {
-                let index = said["index"].as_u64().unwrap_or_default() as u32;
-                let chunk = said["chunk"].as_str().unwrap_or_default();
-                match self.keeps(&room, &conversation, (index, chunk)) {
+                let index = said.get("index").and_then(Value::as_u64).unwrap_or_default() as u32;
+                match self.keeps(&room, &conversation, (index, text("chunk"))) {
                     true => Sifted::Kept,
                     false => Sifted::Told,
                 }
             }
             (_, Some(room), _) => {
-                self.note(&room, said["enabled"] == true || said["liveAgent"] == true);
+                self.note(&room, is("enabled") || is("liveAgent"));
                 Sifted::Told
             }
             _ => Sifted::Told,

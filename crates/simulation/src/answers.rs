@@ -8,7 +8,12 @@ use weeziq_core::ai::model::ModelEvent;
 
 /// All answers of a run of the simulation, by their number.
 #[derive(Default)]
-pub(crate) struct Answers(HashMap<u64, Answer>);
+pub(crate) struct Answers {
+    runs: HashMap<u64, Answer>,
+    /// A conversation learns of a takeover some time after the room's members do. Whoever is one of them is told an end that
+    /// says no more than they had heard by then.
+    words_travel: bool,
+}
 
 #[derive(Default)]
 struct Answer {
@@ -19,6 +24,8 @@ struct Answer {
     chunks: BTreeMap<u32, (usize, usize)>,
     /// The text that it ended with and why, once somebody was told.
     end: Option<(String, Reason)>,
+    /// What is known of its end may be less than others are told.
+    may_be_cut: bool,
     is_posted: bool,
     resumed: bool,
 }
@@ -91,13 +98,17 @@ impl Read {
 }
 
 impl Answers {
+    pub(crate) fn new(words_travel: bool) -> Self {
+        Self { words_travel, ..Self::default() }
+    }
+
     pub(crate) fn ask(&mut self, run: u64) {
-        self.0.entry(run).or_default();
+        self.runs.entry(run).or_default();
     }
 
     /// What the host took of a model. Behind its last word nothing counts.
     pub(crate) fn say(&mut self, run: u64, event: &ModelEvent) {
-        let answer = self.0.entry(run).or_default();
+        let answer = self.runs.entry(run).or_default();
         match event {
             ModelEvent::Delta(text) if !answer.is_over => answer.sent.push_str(text),
             event => answer.is_over |= event.is_terminal(),
@@ -156,8 +167,12 @@ impl Answers {
                 false => Err(format!("{:?} ends what had begun otherwise", told.text)),
             };
         }
+        // Told in chunks, that it heard as much is held below.
+        let may_be_cut = self.words_travel && has_heard;
         let (run, answer) = self.of(told.text)?;
-        answer.ends_with(told.text, reason).map_err(|why| format!("{run:x} {why}: {:?}", told.text))?;
+        answer
+            .ends_with(told.text, reason, may_be_cut)
+            .map_err(|why| format!("{run:x} {why}: {:?}", told.text))?;
         if reason != Reason::Interrupted {
             let (heard, all) = (reading.end, told.text.len());
             let holds = match request.wants {
@@ -190,7 +205,9 @@ impl Answers {
             return Err(format!("the answer {run:x} stands twice in the log"));
         }
         let is_as_told = match &answer.end {
-            Some((told, reason)) => *reason == Reason::Interrupted || told == text,
+            Some((told, reason)) => {
+                *reason == Reason::Interrupted || told == text || answer.may_be_cut && text.starts_with(told)
+            }
             None => true,
         };
         match is_as_told && answer.sent.starts_with(text) {
@@ -201,7 +218,7 @@ impl Answers {
 
     pub(crate) fn read(&self) -> Read {
         let mut read = Read::default();
-        for answer in self.0.values() {
+        for answer in self.runs.values() {
             let Some((_, reason)) = &answer.end else { continue };
             read.answers += 1;
             read.cancelled += u64::from(*reason == Reason::Cancelled);
@@ -213,7 +230,7 @@ impl Answers {
 
     fn of(&mut self, text: &str) -> Result<(u64, &mut Answer), String> {
         let run = run_of(text).ok_or_else(|| format!("no model began a word like this: {text:?}"))?;
-        let answer = self.0.get_mut(&run).ok_or_else(|| format!("{run:x} was never asked: {text:?}"))?;
+        let answer = self.runs.get_mut(&run).ok_or_else(|| format!("{run:x} was never asked: {text:?}"))?;
         Ok((run, answer))
     }
 }
@@ -237,7 +254,7 @@ impl Answer {
         Ok(())
     }
 
-    fn ends_with(&mut self, text: &str, reason: Reason) -> Result<(), &'static str> {
+    fn ends_with(&mut self, text: &str, reason: Reason, may_be_cut: bool) -> Result<(), &'static str> {
         if !self.sent.starts_with(text) {
             return Err("is not what the model sent");
         }
@@ -247,9 +264,15 @@ impl Answer {
         match &self.end {
             // Its memory is gone once more before the end that was told is stored.
             Some((_, Reason::Interrupted)) if reason == Reason::Interrupted => {}
+            Some((told, _)) if may_be_cut && reason == Reason::Cancelled && told.starts_with(text) => {}
+            // It was told so to somebody before.
+            Some((told, Reason::Cancelled)) if self.may_be_cut && text.starts_with(told) => {
+                self.end = Some((text.to_owned(), reason));
+            }
             Some((told, was)) if told != text || *was != reason => return Err("ends in two ways"),
             _ => self.end = Some((text.to_owned(), reason)),
         }
+        self.may_be_cut |= may_be_cut && reason == Reason::Cancelled;
         Ok(())
     }
 }

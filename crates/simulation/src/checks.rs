@@ -75,7 +75,8 @@ pub(crate) struct Checks {
 
 impl Checks {
     pub(crate) fn new(words_travel: bool) -> Self {
-        Self { words_travel, ..Self::default() }
+        let answers = Answers::new(words_travel);
+        Self { words_travel, answers, ..Self::default() }
     }
 
     pub(crate) fn fail(&mut self, checker: Checker, what: impl Into<String>) {

@@ -87,7 +87,7 @@ describe("an orderly stop", { skip }, () => {
     const body = (await streamed).text();
     assert.equal((await host.stop()).code, 0);
     assertShape(await client.next("ai-stream-complete"), { fullResponse: "Half an ", finishReason: "interrupted" });
-    assert.match(await body, /event: complete\ndata: .*"finishReason":"interrupted"/);
+    assert.match(await body, /event: complete\nid: end\ndata: .*"finishReason":"interrupted"/);
     assert.equal((await client.untilClosed()).code, 1001);
     await upstream.gone;
     await host.restart();

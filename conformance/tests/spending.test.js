@@ -86,6 +86,7 @@ describe("an answer that is cut off", () => {
     }
     const { days } = await ai(s, domainId);
     assert.deepEqual(days.map((day) => [day.answers, day.failed, day.interrupted]), [[0, 0, 1]]);
+    assert.ok(days[0].inputTokens > 0 && days[0].outputTokens > 0, "the provider was asked, and had answered");
   });
 });
 

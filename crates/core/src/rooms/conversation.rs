@@ -12,6 +12,7 @@ use super::{Room, Turn};
 use crate::ai::context::{self, Context};
 use crate::ai::handover;
 use crate::ai::model::{FinishReason, ModelEvent, ModelRequest, Speaker, Usage};
+use crate::ai::tokens;
 use crate::ids::{ConnId, RunId};
 use crate::limits::{ANSWER_BYTES_MAX, ANSWER_STORED_EVERY_MS, CHUNK_EVERY_MS, CONTEXT_TOKENS_MAX};
 use crate::protocol::error::ErrorCode;
@@ -77,6 +78,10 @@ impl Room {
             run.type_text(turn, false);
             let room = self.stored(turn, None)?.row;
             if !run.text.is_empty() {
+                // What it was sent is gone with the memory that sent it; what is remembered of the talk was most of it.
+                let turns = conversations::last_turns(turn.sql, room, turn.cx.policy.context_messages)?;
+                let sent = context::within(turns, CONTEXT_TOKENS_MAX);
+                run.bill.input_tokens = sent.iter().map(|turn| tokens::estimate(&turn.text)).sum();
                 conversations::append_turn(turn.sql, room, Speaker::Assistant, &run.text, turn.cx.now)?;
             }
             let (reason, usage) = (INTERRUPTED.reason, Usage::default());

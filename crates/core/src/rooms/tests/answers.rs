@@ -310,14 +310,16 @@ fn every_answer_is_accounted_for_once() {
     let [failed] = &spent(&mut world)[..] else { panic!("one account") };
     assert_eq!((failed.outcome, failed.usage), (Outcome::Failed, usage));
 
-    // One that is interrupted is accounted for by the next memory of the room.
-    ask(&mut world, reserved(9)).unwrap();
+    // One that is interrupted is accounted for by the next memory of the room: what was said, and what is known of the question.
+    let (run, _) = ask(&mut world, reserved(9)).unwrap();
+    world.says(run, "At nine o'clock.");
     world.out.clear();
     world.reopen();
     world.input(RoomInput::Awoken { told: Vec::new() });
     let [interrupted] = &spent(&mut world)[..] else { panic!("one account") };
     assert_eq!(interrupted.reservation, Some(Reservation(9)));
     assert_eq!(interrupted.outcome, Outcome::Interrupted);
+    assert!(interrupted.usage.input_tokens > 5 && interrupted.usage.output_tokens > 2);
     world.reopen();
     world.input(RoomInput::Awoken { told: Vec::new() });
     assert!(spent(&mut world).is_empty(), "once");

@@ -44,19 +44,6 @@ fn is_whole(args: &[&str]) -> bool {
     !args.iter().any(|arg| NOT_FOR_THE_RECORD.iter().any(|flag| names(flag, arg)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_run_of_a_part_is_not_recorded() {
-        assert!(is_whole(&[]) && is_whole(&["--data-root", "target"]));
-        assert!(
-            !is_whole(&["--only", "rooms"]) && !is_whole(&["--seconds=2"]) && !is_whole(&["--json", "x"])
-        );
-    }
-}
-
 /// How often documents are found, on public questions, with them and without.
 pub(crate) fn recall(work: &mut Work, args: &[&str]) {
     work.step("release build", cargo(&["build", "--release", "--quiet", "-p", "weeziq-server"]));
@@ -73,4 +60,17 @@ pub(crate) fn recall(work: &mut Work, args: &[&str]) {
         recall.args(["--docs", "docs/knowledge.md", "--json", "docs/recall.json"]);
     }
     work.step("recall", recall);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_of_a_part_is_not_recorded() {
+        assert!(is_whole(&[]) && is_whole(&["--data-root", "target"]));
+        assert!(
+            !is_whole(&["--only", "rooms"]) && !is_whole(&["--seconds=2"]) && !is_whole(&["--json", "x"])
+        );
+    }
 }

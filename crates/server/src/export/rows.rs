@@ -87,7 +87,7 @@ pub(super) fn read(mut db: Connection, from: &Path) -> Result<u64, Failed> {
         };
         done.map_err(|error| format!("line {}: {error}", at + 1))?;
         if count % TELL_EVERY == 1 {
-            Progress::at(seen as u64, bytes as u64);
+            Progress::at(seen, bytes);
         }
     }
     transaction.commit()?;

@@ -32,7 +32,7 @@ export function create() {
 }
 
 class CloudflareHost {
-  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, socketIo: false, eviction: true, panics: true, costs: true, metrics: false };
+  capabilities = { process: false, heartbeats: false, backpressure: false, deadlines: false, memory: false, smallStorage: false, framing: false, ownLog: false, shards: false, socketIo: false, eviction: true, panics: true, costs: true, archive: true, metrics: false };
   baseUrl = "";
   wsUrl = "";
   /** @type {string | null} */

@@ -52,6 +52,7 @@
  * @property {boolean} socketIo  speaks Socket.IO at `/socket.io/`
  * @property {boolean} panics  can be had with routes that panic, to show what that does to others
  * @property {boolean} costs  is billed by what it does, and can be had with a meter
+ * @property {boolean} archive  tells and takes everything over HTTP, since nobody else reads its storage
  * @property {boolean} metrics  is one process, of which `/metrics` tells
  * @property {boolean} eviction  lets an idle room or domain fall out of memory while its sockets stay open
  */

@@ -30,6 +30,7 @@ class NativeHost {
     eviction: false,
     panics: false,
     costs: false,
+    archive: false,
     metrics: true,
     memory: existsSync("/proc/self/status"),
     // Asked only where a test asks.
@@ -159,7 +160,7 @@ function inherited() {
   return process.env.WEEZIQ_SHARDS ? { ...kept, SHARDS: process.env.WEEZIQ_SHARDS } : kept;
 }
 
-function binaryPath() {
+export function binaryPath() {
   const candidates = process.env.WEEZIQ_BIN
     ? [process.env.WEEZIQ_BIN]
     : ["release", "debug"].map((profile) => fileURLToPath(new URL(`../../target/${profile}/weeziq`, import.meta.url)));

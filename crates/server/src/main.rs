@@ -83,12 +83,18 @@ fn run() -> Result<(), String> {
             say(&backup::restore(&from, &cli.settings.data_dir)?);
             Ok(())
         }
-        Command::Export { target } => {
-            say(&export::export(&cli.settings, &target)?);
+        Command::Export { target, from, remote } => {
+            say(&match from {
+                Some(from) => export::remote::export(&from, &remote, &target),
+                None => export::export(&cli.settings, &target),
+            }?);
             Ok(())
         }
-        Command::Import { from } => {
-            say(&export::import(&cli.settings, &from)?);
+        Command::Import { from, to, remote } => {
+            say(&match to {
+                Some(to) => export::remote::import(&from, &to, &remote),
+                None => export::import(&cli.settings, &from),
+            }?);
             Ok(())
         }
         Command::Config => {

@@ -16,6 +16,7 @@ use weeziq_core::limits::{
     EVENTS_BURST, EVENTS_PER_SECOND, FILE_BYTES_DEFAULT, FILE_BYTES_MOST, FILE_UNUSED_S,
 };
 
+use crate::export::remote::Remote;
 use crate::geoip::GeoIp;
 use crate::store::SHARDS_MAX;
 use crate::token::Wanted;
@@ -57,15 +58,26 @@ pub(crate) enum Command {
         /// A folder or a .tar file that `weeziq backup` has made
         from: PathBuf,
     },
-    /// Write all that DATA_DIR and the store of files hold as JSON Lines. The service must be stopped.
+    /// Write all that DATA_DIR and the store of files hold as JSON Lines, with the service stopped; or, with --from, all that a
+    /// service on Cloudflare holds while it goes on.
     Export {
         /// A folder to be made
         target: PathBuf,
+        /// The address of a service on Cloudflare
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
     },
-    /// Read an export into DATA_DIR, which must be empty.
+    /// Read an export into DATA_DIR, which must be empty; or, with --to, into a service on Cloudflare that holds nothing of it.
     Import {
         /// A folder that `weeziq export` has made
         from: PathBuf,
+        /// The address of a service on Cloudflare
+        #[arg(long, value_name = "URL")]
+        to: Option<String>,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// Read DATA_DIR's databases to the end and say whether they are whole. The service must be stopped.
     Check,

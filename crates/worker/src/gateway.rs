@@ -437,7 +437,7 @@ impl Gateway {
         match place {
             Place::Room(room) => !session.is_in(room),
             Place::Domain(domain) => !session.is_on(domain),
-            Place::Directory | Place::Observed => false,
+            Place::Directory | Place::Observed | Place::Registry => false,
         }
     }
 

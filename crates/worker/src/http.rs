@@ -23,7 +23,7 @@ use crate::places::{Place, admit_question};
 use crate::reply;
 use crate::settings::Settings;
 use crate::upgrade::{address_of, is_upgrade, web_socket};
-use crate::{counts, domains, files, identity, knowledge, privacy, rooms, whence};
+use crate::{archive, counts, domains, files, identity, knowledge, privacy, rooms, whence};
 
 /// What a route comes to: a response, or a refusal of the client's.
 pub(crate) type Answer = Result<std::result::Result<Response, ClientError>>;
@@ -178,6 +178,7 @@ async fn route_known(mut request: Request, env: &Env, settings: &Settings, calle
         (Method::Post, "/visitors/add") => visit(&mut request, env, caller, "visitor-joined-domain").await,
         (Method::Post, "/visitors/activity") => visit(&mut request, env, caller, "visitor-activity").await,
         (Method::Post, "/visitors/remove") => visit(&mut request, env, caller, "visitor-left-domain").await,
+        (_, path) if path.starts_with("/archive/") => archive::serve(&mut request, env, caller).await,
         (_, path) if path.starts_with("/domains/") => knowledge::serve(&mut request, env, caller).await,
         (Method::Get, "/metrics") => metrics(env, settings, caller).await,
         (Method::Get, "/search") => rooms::search(&request, env, caller).await,
@@ -235,6 +236,7 @@ fn methods_at(path: &str) -> Option<&'static str> {
         path if privacy::visitor_of(path, "").is_some() => "DELETE",
         path if path.starts_with("/files/") => "GET, DELETE",
         path if path.starts_with("/domains/") => knowledge::methods(path)?,
+        path if path.starts_with("/archive/") => archive::methods(path)?,
         path => rooms::methods_at(path)?,
     })
 }

@@ -3,9 +3,11 @@
 
 mod ai;
 mod alarms;
+mod archive;
 mod clock;
 mod counts;
 mod domains;
+mod enrolment;
 mod files;
 mod gateway;
 mod http;

@@ -14,6 +14,7 @@ use weeziq_core::spending::Spent;
 use weeziq_core::store::search::LogRow;
 use worker::{Delay, Env, console_warn};
 
+use crate::archive::Holder;
 use crate::places::Place;
 use crate::turn::Turn;
 
@@ -44,6 +45,8 @@ pub(crate) enum Word {
         /// What has been said of late, for the domain's search.
         log: Vec<LogRow>,
     },
+    /// For the registry: this one has something stored, or nothing any more.
+    Enrolled { holder: Holder, is_there: bool },
     /// Whether the directory is to tell a room what it tells those who watch.
     Watch { room: String, is_watching: bool },
 }

@@ -18,6 +18,8 @@ pub(crate) enum Place {
     Domain(DomainId),
     /// Knows every domain's numbers.
     Directory,
+    /// Knows which rooms and domains there are.
+    Registry,
     /// The directory again, for those who watch: whoever asks it a question need not be one of them.
     Observed,
 }
@@ -27,6 +29,7 @@ pub(crate) enum Place {
 pub(crate) enum Role {
     Domain(DomainId),
     Directory,
+    Registry,
     /// Counts the AI requests of an address.
     Address,
 }
@@ -64,12 +67,14 @@ pub(crate) struct Consultation {
 
 // No domain can be called so: names hold no control characters.
 const DIRECTORY: &str = "\u{1}directory";
+const REGISTRY: &str = "\u{1}registry";
 const ADDRESS: &str = "\u{1}address-";
 
 impl Role {
     pub(crate) fn of(name: &str) -> Option<Self> {
         match name {
             DIRECTORY => Some(Self::Directory),
+            REGISTRY => Some(Self::Registry),
             name if name.starts_with(ADDRESS) => Some(Self::Address),
             name => DomainId::parse(name).map(Self::Domain),
         }
@@ -82,6 +87,7 @@ impl Place {
             Self::Room(room) => env.durable_object("CHAT_ROOM")?.get_by_name(room.as_str()),
             Self::Domain(domain) => tracker(env, domain.as_str()),
             Self::Directory | Self::Observed => tracker(env, DIRECTORY),
+            Self::Registry => tracker(env, REGISTRY),
         }
     }
 

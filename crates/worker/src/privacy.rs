@@ -1,7 +1,7 @@
-//! Erasing and exporting over HTTP: a room, a visitor with all that is theirs. What lies in many objects is asked for one by
-//! one; a site of more rooms than a request may ask of (the plan says how many) has to be erased room by room.
+//! Erasing and exporting over HTTP: a room, a visitor with all that is theirs. The site knows which of its rooms concern a
+//! visitor, so what is asked grows with what they have done there, and not with the site.
 
-use std::collections::HashSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weeziq_core::access::identity::Identity;
@@ -14,13 +14,16 @@ use weeziq_core::privacy::{
 };
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::query::Query;
-use worker::{Env, Error, Request, Response, Result};
+use worker::{Delay, Env, Error, Request, Response, Result};
 
 use crate::clock::Clock;
 use crate::http::{Answer, segment};
 use crate::places::Place;
 use crate::reply;
 use crate::room::AtDesk;
+
+/// A room tells its site at most once a second how it stands, and needs a moment to be heard.
+const LISTED_WITHIN: Duration = Duration::from_millis(1_200);
 
 /// The visitor of `/visitors/:id` or `/visitors/:id/export`, as it is written; None for the other routes there.
 pub(crate) fn visitor_of<'a>(path: &'a str, suffix: &str) -> Option<&'a str> {
@@ -36,26 +39,27 @@ pub(crate) async fn erase_visitor(request: &Request, env: &Env, caller: &Identit
     let place = Place::Domain(domain.clone());
     let mut receipt = Receipt::default();
     receipt.add(&read(place.post(env, "/visitors/erase", visitor.as_str()).await?).await?);
-    let mut pages = Pages::of(&domain);
-    while let Some(rooms) = pages.next(env).await? {
-        for room in rooms {
-            match erasure_in(&room, &visitor) {
-                Some(DeskCommand::Erase) => {
-                    let erased = erase_room(env, room.room_id.clone()).await?;
-                    receipt.add_room(room.room_id, &erased);
-                }
-                Some(_) => {
-                    let body = json!({ "userId": visitor }).to_string();
-                    let name = room.room_id.clone();
-                    let gone = at_desk(env, name, "anonymise", String::new(), body).await?;
-                    if count_of(&gone, "messagesAnonymised") > 0 {
-                        read(place.post(env, "/visitors/uncopy", room.room_id.as_str()).await?).await?;
-                        relist(env, &room.room_id).await?;
-                    }
-                    receipt.add(&gone);
-                }
-                None => {}
+    // A room is in the list, with who writes there, within a second of whatever was said.
+    Delay::from(LISTED_WITHIN).await;
+    for room in rooms_of(env, &domain, &visitor).await? {
+        // One that has been erased meanwhile is none.
+        let Some(room) = summary(env, room).await?.filter(|room| belongs_to(room, &domain)) else { continue };
+        match erasure_in(&room, &visitor) {
+            Some(DeskCommand::Erase) => {
+                let erased = erase_room(env, room.room_id.clone()).await?;
+                receipt.add_room(room.room_id, &erased);
             }
+            Some(_) => {
+                let body = json!({ "userId": visitor }).to_string();
+                let name = room.room_id.clone();
+                let gone = at_desk(env, name, "anonymise", String::new(), body).await?;
+                if count_of(&gone, "messagesAnonymised") > 0 {
+                    read(place.post(env, "/visitors/uncopy", room.room_id.as_str()).await?).await?;
+                    relist(env, &room.room_id).await?;
+                }
+                receipt.add(&gone);
+            }
+            None => {}
         }
     }
     for conversation in conversations_begun(env, &domain, &visitor).await? {
@@ -84,28 +88,18 @@ pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identi
     };
     let place = Place::Domain(domain.clone());
     let mut export = read(place.post(env, "/visitors/know", visitor.as_str()).await?).await?;
-    // By the site's copy: to ask each of its rooms would be a request each.
-    let wrote: Vec<String> =
-        serde_json::from_value(read(place.post(env, "/visitors/wrote", visitor.as_str()).await?).await?)?;
-    let wrote: HashSet<String> = wrote.into_iter().collect();
-    let (mut rooms, mut elsewhere, mut pages) = (Vec::new(), Vec::new(), Pages::of(&domain));
-    let mut seen = HashSet::new();
-    while let Some(page) = pages.next(env).await? {
-        // One that changes meanwhile is listed again.
-        for room in page {
-            let concerns = is_of(&room, &visitor) || wrote.contains(room.room_id.as_str());
-            if !concerns || !seen.insert(room.room_id.clone()) {
-                continue;
-            }
-            let is_own = is_of(&room, &visitor);
-            let is_shown = |message: &Value| is_own || is_by(message, &visitor);
-            let messages = all_messages(env, &room.room_id, is_shown).await?;
-            if is_own {
-                let remembered = all_remembered(env, &room.room_id).await?;
-                rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
-            } else if !messages.is_empty() {
-                elsewhere.push(json!({ "roomId": room.room_id, "messages": messages }));
-            }
+    let (mut rooms, mut elsewhere) = (Vec::new(), Vec::new());
+    Delay::from(LISTED_WITHIN).await;
+    for room in rooms_of(env, &domain, &visitor).await? {
+        let Some(room) = summary(env, room).await?.filter(|room| belongs_to(room, &domain)) else { continue };
+        let is_own = is_of(&room, &visitor);
+        let is_shown = |message: &Value| is_own || is_by(message, &visitor);
+        let messages = all_messages(env, &room.room_id, is_shown).await?;
+        if is_own {
+            let remembered = all_remembered(env, &room.room_id).await?;
+            rooms.push(json!({ "room": room, "messages": messages, "aiTurns": remembered }));
+        } else if !messages.is_empty() {
+            elsewhere.push(json!({ "roomId": room.room_id, "messages": messages }));
         }
     }
     let mut conversations = Vec::new();
@@ -159,6 +153,15 @@ pub(crate) async fn unlist(env: &Env, room: &RoomId, erased: &Value) -> Result<(
         read(Place::Domain(domain).post(env, "/visitors/unlist", room.as_str()).await?).await?;
     }
     Ok(())
+}
+
+/// Rooms that are the visitor's, and in which they have written or read, by what the site has heard of its rooms: to ask each of
+/// them would be a request each.
+async fn rooms_of(env: &Env, domain: &DomainId, visitor: &VisitorId) -> Result<Vec<RoomId>> {
+    let place = Place::Domain(domain.clone());
+    let concerned = read(place.post(env, "/visitors/rooms-of", visitor.as_str()).await?).await?;
+    let concerned: Vec<String> = serde_json::from_value(concerned)?;
+    Ok(concerned.iter().map(|name| RoomId::known(name)).collect())
 }
 
 /// Conversations with the AI that the visitor has begun, and the one that bears both names.
@@ -245,7 +248,7 @@ async fn read(mut response: Response) -> Result<Value> {
     }
 }
 
-/// The rooms of a site, a page at a time.
+/// The rooms of a site, a page at a time, for the site's own object.
 pub(crate) struct Pages {
     domain: DomainId,
     /// Of the next page; None behind the last.
@@ -253,10 +256,6 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) fn of(domain: &DomainId) -> Self {
-        Self::behind(domain, None)
-    }
-
     pub(crate) fn behind(domain: &DomainId, cursor: Option<String>) -> Self {
         Self { domain: domain.clone(), next: Some(cursor) }
     }
@@ -278,11 +277,5 @@ impl Pages {
         self.next = page.get("cursor").and_then(Value::as_str).map(|cursor| Some(cursor.to_owned()));
         let rooms = page.get_mut("rooms").map(Value::take).unwrap_or_default();
         Ok(serde_json::from_value(rooms)?)
-    }
-
-    async fn next(&mut self, env: &Env) -> Result<Option<Vec<RoomSummary>>> {
-        let Some(query) = self.query() else { return Ok(None) };
-        let page = Place::Domain(self.domain.clone()).post(env, "/visitors/rooms", &query).await?;
-        self.read(read(page).await?).map(Some)
     }
 }

@@ -38,8 +38,10 @@ use worker::{
 
 use crate::ai;
 use crate::alarms::Alarms;
+use crate::archive::{Holder, Left, Loaded, dump, load};
 use crate::clock::{Clock, entropy};
 use crate::domains::brief;
+use crate::enrolment::Enrolment;
 use crate::gateway::{DIED, EXPIRED, EXPIRED_REASON, Frame, GO, IDENTITY, MAY_I_GO, RESTARTED};
 use crate::outbox::{Outbox, Word};
 use crate::places::{Hello, Place};
@@ -60,7 +62,7 @@ impl std::panic::UnwindSafe for ChatRoom {}
 impl std::panic::RefUnwindSafe for ChatRoom {}
 
 struct Chat {
-    state: State,
+    state: Rc<State>,
     env: Env,
     id: RoomId,
     settings: std::result::Result<Rc<Settings>, String>,
@@ -77,6 +79,7 @@ struct Chat {
     /// Answers that are being written.
     runs: RefCell<HashMap<RunId, AbortHandle>>,
     alarms: Alarms,
+    enrolment: Rc<Enrolment>,
     outbox: Rc<Outbox>,
     /// How the room stands, until its domain has it.
     unlisted: RefCell<Option<Box<Listing>>>,
@@ -103,7 +106,7 @@ impl DurableObject for ChatRoom {
         let chat = Chat {
             id: RoomId::known(name.as_deref().unwrap_or_default()),
             seats: Seats::of(&state),
-            state,
+            state: Rc::new(state),
             env,
             settings,
             clock: Clock::default(),
@@ -114,6 +117,7 @@ impl DurableObject for ChatRoom {
             is_reading_settings: Cell::new(false),
             runs: RefCell::default(),
             alarms: Alarms::default(),
+            enrolment: Rc::default(),
             outbox: Rc::default(),
             unlisted: RefCell::default(),
             log_told: Cell::new(None),
@@ -125,7 +129,11 @@ impl DurableObject for ChatRoom {
 
     async fn fetch(&self, request: Request) -> Result<Response> {
         let chat = &self.chat;
-        chat.wake();
+        match request.path().as_str() {
+            "/dump" => return dump(&chat.state.storage(), request, (Left::Nothing, true, None)).await,
+            "/load" => return chat.load(request).await,
+            _ => chat.wake(),
+        }
         match request.path().as_str() {
             "/connect" => chat.connect(hello_of(&request)?),
             "/words" => chat.hear(request).await,
@@ -327,6 +335,35 @@ impl Chat {
         self.room.borrow().as_ref().is_some_and(Room::has_live_agent)
     }
 
+    /// From its first row on.
+    fn enrol(self: &Rc<Self>) {
+        if !self.room.borrow().as_ref().is_some_and(Room::is_stored) || !self.enrolment.is_due() {
+            return;
+        }
+        let chat = self.clone();
+        self.state.wait_until(async move {
+            if chat.enrolment.is_missing(&chat.state).await {
+                // Should this life end before it is said, the next one says it.
+                chat.wake_at(chat.clock.now().plus(OUTBOX_RETRY_MS));
+                chat.enrolment.enrol(&chat.state, &chat.outbox, Holder::Room(chat.id.clone()));
+                chat.send();
+            }
+        });
+    }
+
+    /// A part of an import. With the last the room is what it was elsewhere, and says so.
+    async fn load(self: &Rc<Self>, request: Request) -> Result<Response> {
+        match load(&self.state.storage(), request).await? {
+            Loaded::Answer(response) => Ok(response),
+            Loaded::Whole { .. } => {
+                self.room.borrow_mut().take();
+                self.is_without_files.set(false);
+                self.wake_at(self.clock.now().plus(FAILED_RETRY_MS)); // for the files that nothing mentions
+                self.relist().await
+            }
+        }
+    }
+
     /// One turn of the room. True if what it did is stored.
     fn tell(self: &Rc<Self>, input: RoomInput) -> bool {
         let caller = caller_of(&input);
@@ -349,6 +386,7 @@ impl Chat {
                     |output: &Output| matches!(output, Output::Relay { room, .. } if *room == self.id);
                 let (own, told): (Vec<_>, Vec<_>) = outputs.into_iter().partition(is_own);
                 told.into_iter().chain(own).for_each(|output| self.carry_out(output));
+                self.enrol();
                 self.send();
                 true
             }

@@ -37,6 +37,11 @@ impl Store {
     pub(crate) fn new(storage: &Storage) -> Self {
         Self(storage.sql())
     }
+
+    /// For statements that are made of what the store itself says of its tables.
+    pub(crate) fn raw(&self) -> &SqlStorage {
+        &self.0
+    }
 }
 
 /// Runs `work` in a transaction: all of it is stored, or nothing is. The platform rolls back only what throws inside

@@ -5,6 +5,7 @@ mod address;
 mod claims;
 mod counted;
 mod directory;
+mod registry;
 mod retention;
 mod salt;
 mod search;
@@ -39,6 +40,7 @@ use worker::{
 use self::claims::Claim;
 use crate::alarms::Alarms;
 use crate::clock::{Clock, conn_of, entropy, socket_id};
+use crate::enrolment::Enrolment;
 use crate::gateway::{GO, IDENTITY, MAY_I_GO};
 use crate::outbox::{Item, Numbers, Outbox, TRY_AGAIN, Word};
 use crate::places::{Consultation, Place, Role};
@@ -59,7 +61,7 @@ impl std::panic::UnwindSafe for VisitorTracker {}
 impl std::panic::RefUnwindSafe for VisitorTracker {}
 
 struct Tracker {
-    state: State,
+    state: Rc<State>,
     env: Env,
     role: Option<Role>,
     settings: std::result::Result<Rc<Settings>, String>,
@@ -69,6 +71,7 @@ struct Tracker {
     /// Over HTTP, and from rooms for connections that they hold.
     requests: RefCell<HashMap<ConnId, UnboundedSender<Reply>>>,
     alarms: Alarms,
+    enrolment: Rc<Enrolment>,
     /// Whether the rooms that hold connections of visitors have been asked for them in this life of the object.
     has_asked_holders: Cell<bool>,
     /// Whether the tables of copied logs are there.
@@ -106,13 +109,14 @@ impl DurableObject for VisitorTracker {
         let tracker = Tracker {
             role: state.id().name().as_deref().and_then(Role::of),
             seats: Seats::of(&state),
-            state,
+            state: Rc::new(state),
             env,
             settings,
             clock: Clock::default(),
             visitors: RefCell::default(),
             requests: RefCell::default(),
             alarms: Alarms::default(),
+            enrolment: Rc::default(),
             has_asked_holders: Cell::new(false),
             has_copies: Cell::new(false),
             outbox: Rc::default(),
@@ -126,12 +130,19 @@ impl DurableObject for VisitorTracker {
         let tracker = &self.tracker;
         tracker.tell_counts();
         let path = request.path();
+        if let Some(Role::Domain(domain)) = tracker.role.as_ref().filter(|_| path != "/load") {
+            tracker.enrol(domain);
+        }
         match (path.as_str(), &tracker.role) {
             ("/connect", _) => Ok(tracker.seats.accept(&tracker.state, hello_of(&request)?)?.1),
             ("/admit", Some(Role::Address)) => tracker.admit(request).await,
             ("/origins", Some(Role::Directory)) => tracker.list_origins(request).await,
             ("/counted", Some(Role::Directory)) => tracker.add_counted(request).await,
             ("/metrics", Some(Role::Directory)) => tracker.tell_counted(),
+            ("/words", Some(Role::Registry)) => tracker.hear_holders(request).await,
+            ("/holders", Some(Role::Registry)) => tracker.list_holders(request).await,
+            ("/dump", Some(Role::Domain(domain))) => tracker.dump(domain, request).await,
+            ("/load", Some(Role::Domain(domain))) => tracker.load(domain, request).await,
             ("/words", Some(Role::Directory)) => tracker.hear(request).await,
             ("/words", Some(Role::Domain(domain))) => tracker.hear_partings(domain, request).await,
             ("/consult", Some(Role::Domain(domain))) => tracker.consult(domain, request).await,
@@ -195,7 +206,7 @@ impl DurableObject for VisitorTracker {
             }
             Some(Role::Address) => tracker.forget_address().await?,
             Some(Role::Directory) => tracker.forget_salt().await?,
-            None => {}
+            Some(Role::Registry) | None => {}
         }
         Response::empty()
     }
@@ -267,8 +278,8 @@ impl Tracker {
                 let begun = self.in_register(move |sql| register::of_visitor(sql, &visitor))?;
                 return Response::ok(serde_json::to_string(&begun)?);
             }
-            "wrote" => {
-                let rooms = self.wrote(request.text().await?)?;
+            "rooms-of" => {
+                let rooms = self.rooms_of(request.text().await?)?;
                 return Response::ok(serde_json::to_string(&rooms)?);
             }
             "uncopy" => {
@@ -361,6 +372,7 @@ impl Tracker {
                 | Word::Overheard { .. }
                 | Word::Observed { .. }
                 | Word::Numbers(_)
+                | Word::Enrolled { .. }
                 | Word::Watch { .. } => {}
             }
         }

@@ -277,6 +277,11 @@ impl Room {
         self.live_agent
     }
 
+    /// Whether there is anything of it but who is in it.
+    pub fn is_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
     /// Whether nobody is in it and nothing is being written. Dropping it from memory then loses nothing.
     pub fn is_vacant(&self) -> bool {
         self.roster.is_empty()

@@ -122,6 +122,18 @@ fn note_read(sql: &mut dyn Sql, room: i64, user: &UserId, messages: u64) -> Resu
     )
 }
 
+/// Rooms of the list that serve that user, or in which they have read.
+pub fn rooms_of(sql: &mut dyn Sql, user: &str) -> Result<Vec<RoomId>, SqlError> {
+    let mut rooms = Vec::new();
+    sql.query(
+        "SELECT room FROM inbox_room WHERE json_extract(summary, '$.customer.userId') = ?1
+            OR id IN (SELECT room FROM inbox_read WHERE user_id = ?1) ORDER BY room",
+        &[Value::Text(user)],
+        &mut |row| rooms.push(RoomId::known(row.text(0))),
+    )?;
+    Ok(rooms)
+}
+
 /// The room is no more.
 pub fn forget(sql: &mut dyn Sql, domain: &DomainId, room: &RoomId) -> Result<(), SqlError> {
     let gone = first(

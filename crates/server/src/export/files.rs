@@ -61,7 +61,7 @@ pub(super) fn read(files: &Files, from: &Path) -> Result<usize, String> {
     Ok(copied)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, String> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, String> {
     // Fails only if a provider was installed before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -5,6 +5,7 @@
 //! is `{"schema": statement}` or `{"table": name, "row": {column: value}}`. What is exported twice is the same twice.
 
 mod files;
+pub(crate) mod remote;
 mod rows;
 
 use std::path::{Path, PathBuf};
@@ -25,8 +26,24 @@ struct Head {
     format: u32,
     /// The release that wrote it; an older one may not know the schema.
     version: String,
+    /// What it was exported from decides what reads it.
+    #[serde(default)]
+    host: Host,
     /// A room's name decides in which of so many databases it is.
+    #[serde(default)]
     shards: usize,
+    /// By what an import that was cut off is known when it is begun again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    import: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Host {
+    /// `weeziq` on one machine.
+    #[default]
+    Native,
+    Cloudflare,
 }
 
 const HEAD: &str = "export.json";
@@ -56,7 +73,8 @@ pub(crate) fn export(settings: &Settings, target: &Path) -> Outcome {
     }
     Progress::say("exporting the files");
     let copied = files::write(&Files::open(settings)?, &keys, &partial.join(FILES))?;
-    let head = Head { format: FORMAT, version: env!("CARGO_PKG_VERSION").into(), shards: data.shards(1)? };
+    let (version, shards) = (env!("CARGO_PKG_VERSION").into(), data.shards(1)?);
+    let head = Head { format: FORMAT, version, host: Host::Native, shards, import: None };
     let text = serde_json::to_string(&head).map_err(|error| error.to_string())?;
     std::fs::write(partial.join(HEAD), text + "\n").map_err(failed)?;
     std::fs::rename(&partial, target).map_err(failed)?;
@@ -70,6 +88,12 @@ pub(crate) fn import(settings: &Settings, from: &Path) -> Outcome {
         return Err(format!("DATA_DIR {shown} is not empty; an import never replaces anything"));
     }
     let head = read_head(from)?;
+    if head.host == Host::Cloudflare {
+        let shown = from.display();
+        return Err(format!(
+            "{shown} is of a service on Cloudflare; weeziq import {shown} --to https://… reads it into one"
+        ));
+    }
     let data = DataDir::open(data_dir)?;
     let mut count = 0;
     for lines in lines_in(from)? {

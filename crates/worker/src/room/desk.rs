@@ -17,11 +17,12 @@ use weeziq_core::protocol::command::{Command, body};
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
 use weeziq_core::protocol::http;
-use weeziq_core::rooms::RoomInput;
+use weeziq_core::rooms::{Room, RoomInput};
 use weeziq_core::store::search::{self, LogRow};
 use worker::{Request, Response, ResponseBuilder, Result, console_error};
 
 use super::{Chat, OUTBOX_RETRY_MS};
+use crate::archive::Holder;
 use crate::clock::{conn_of, socket_id};
 use crate::counts;
 use crate::outbox::{Delivered, Item, Word};
@@ -65,7 +66,11 @@ impl Chat {
         };
         let changes_list =
             matches!(command, DeskCommand::Erase | DeskCommand::Retain(_) | DeskCommand::Anonymise(_));
+        let erases = matches!(command, DeskCommand::Erase);
         let answer = self.at_desk(asked.by, command).await;
+        if erases && !self.room.borrow().as_ref().is_some_and(Room::is_stored) {
+            self.enrolment.strike(&self.state, &self.outbox, Holder::Room(self.id.clone()));
+        }
         if changes_list {
             self.has_told_all().await;
         }

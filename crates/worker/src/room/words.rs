@@ -35,6 +35,7 @@ impl Chat {
                 }
                 Word::Spent(_)
                 | Word::Numbers(_)
+                | Word::Enrolled { .. }
                 | Word::Watch { .. }
                 | Word::Parted { .. }
                 | Word::Listed { .. } => true,

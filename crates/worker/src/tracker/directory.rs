@@ -83,6 +83,7 @@ impl Tracker {
                 Word::Post(_)
                 | Word::Spent(_)
                 | Word::Silence { .. }
+                | Word::Enrolled { .. }
                 | Word::Overheard { .. }
                 | Word::Parted { .. }
                 | Word::Listed { .. } => {}

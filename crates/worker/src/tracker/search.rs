@@ -2,6 +2,7 @@
 //! Copying costs two rows a message; the index itself is made and kept up by those who search, so a site that never does
 //! pays nothing for it.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use weeziq_core::ids::{DomainId, RoomId, Seq};
@@ -9,6 +10,7 @@ use weeziq_core::inbox::Listing;
 use weeziq_core::inbox::search::SearchQuery;
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::event::Event;
+use weeziq_core::store::inbox;
 use weeziq_core::store::search::{self, LogRow};
 use worker::{Request, Response, Result, console_error, console_warn};
 
@@ -57,11 +59,13 @@ impl Tracker {
         true
     }
 
-    /// Rooms of the domain in which that user has written.
-    pub(super) fn wrote(&self, user: String) -> Result<Vec<RoomId>> {
+    /// Rooms of the domain that are that user's, or in which they have written or read.
+    pub(super) fn rooms_of(&self, user: String) -> Result<BTreeSet<RoomId>> {
         let rooms = transact(&self.state.storage(), move |sql| {
             search::open_copies(sql)?;
-            search::rooms_of_author(sql, &user)
+            inbox::open(sql)?;
+            let wrote = search::rooms_of_author(sql, &user)?;
+            Ok(inbox::rooms_of(sql, &user)?.into_iter().chain(wrote).collect())
         });
         rooms.map_err(|failed| worker::Error::RustError(failed.to_string()))
     }

@@ -34,6 +34,15 @@ pub(super) struct Site {
     has_register: Cell<bool>,
 }
 
+impl Site {
+    /// The rows are others than they were.
+    pub(super) fn forget(&self) {
+        self.settings.take();
+        self.has_learned.set(None);
+        self.has_register.set(false);
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct AtHand {
     pub(super) settings: Arc<DomainSettings>,
@@ -154,7 +163,11 @@ impl Tracker {
     }
 
     /// The origins first, so that whoever is told that they are kept can connect; then KV; then what hangs on it here.
-    async fn set(self: &Rc<Self>, domain: &DomainId, settings: DomainSettings) -> Result<Response> {
+    pub(super) async fn set(
+        self: &Rc<Self>,
+        domain: &DomainId,
+        settings: DomainSettings,
+    ) -> Result<Response> {
         let before = self.at_hand(domain).await?;
         if before.settings.allowed_origins != settings.allowed_origins {
             let listed = json!({ "domain": domain, "origins": settings.allowed_origins }).to_string();

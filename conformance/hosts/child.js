@@ -66,9 +66,9 @@ export async function untilReady({ exited, log, msMax }, ask) {
   throw new Error(`the host was not ready within ${msMax} ms; it wrote:\n${log()}`);
 }
 
-/** @param {string} url @returns {Promise<boolean>} whether it serves already */
-export async function isReady(url) {
-  const reply = await fetch(`${url}/readyz`).catch(() => null);
+/** @param {string} url @param {string} path where it says so @returns {Promise<boolean>} whether it serves already */
+export async function isReady(url, path = "/readyz") {
+  const reply = await fetch(`${url}${path}`).catch(() => null);
   await reply?.body?.cancel();
   return reply?.status === 200;
 }

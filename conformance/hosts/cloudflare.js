@@ -68,7 +68,7 @@ class CloudflareHost {
     this.#exited.catch(() => {});
     try {
       const log = () => this.#log.slice(from);
-      this.baseUrl = await untilReady({ exited: this.#exited, log, msMax: READY_MS_MAX }, () => servingUrl(log()));
+      this.baseUrl = await untilReady({ exited: this.#exited, log, msMax: READY_MS_MAX }, () => servingUrl(log(), this.#options.lacking ? "/healthz" : "/readyz"));
     } catch (error) {
       await this.kill9();
       throw error;
@@ -213,9 +213,9 @@ function notInstalled(what) {
   return new Error(`${what} is not installed; run npm ci in the repository's root`);
 }
 
-async function servingUrl(log) {
+async function servingUrl(log, path) {
   const url = /Ready on (http:\/\/[\w.:]+)/.exec(log)?.[1];
-  return url && (await isReady(url)) ? url : undefined;
+  return url && (await isReady(url, path)) ? url : undefined;
 }
 
 async function untilRefused(url) {

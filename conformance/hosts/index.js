@@ -34,6 +34,7 @@
  * @typedef {object} StartOptions
  * @property {boolean} [evictable]  `evict` will be called
  * @property {boolean} [panics]  with the routes that panic
+ * @property {boolean} [lacking]  it lacks something that it needs, so it serves without ever being ready
  * @property {boolean} [metered]  `costs` will be called
  * @property {number} [storageBytes]  its storage has so many bytes and can be filled
  *

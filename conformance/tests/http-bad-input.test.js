@@ -1,9 +1,9 @@
 /** HTTP requests that are wrong: the code that names the mistake, and nothing stored. */
 import assert from "node:assert/strict";
 import { after } from "node:test";
-import { get, post } from "../http.js";
+import { get, post, request } from "../http.js";
 import { startModels } from "../mocks/models.js";
-import { suite } from "../scenario.js";
+import { say, suite } from "../scenario.js";
 import { assertHttpError, assertShape } from "../shape.js";
 
 const models = await startModels();
@@ -91,4 +91,18 @@ scenario("a wrong question leaves no trace in the memory", async (s) => {
   await post(s.url("/ai/chat"), { message: "hi", model: "claude-3-opus", conversationId });
   await post(s.url("/ai/chat"), { message: "the first", conversationId });
   assert.deepEqual(models.requests().at(-1).messages.slice(1), [{ role: "user", content: "the first" }]);
+});
+
+scenario("what the parts of a host say to each other is nothing that a client can say", async (s) => {
+  const roomId = s.unique("room");
+  const ann = await s.member(roomId, "ann");
+  await say(ann, roomId, "ann", "kept");
+  const inner = ["/connect?hello={}", "/words", "/missing", "/ask", "/desk", "/log", "/relist", "/resume", "/cancel", "/consult", "/admit", "/origins", "/counted", "/salt", "/holders", "/dump", "/load?import=i&first=1&last=1", "/site/settings", "/visitors/unlist", "/visitors/rooms-of"];
+  for (const path of inner) {
+    for (const method of ["GET", "POST", "PUT"]) {
+      const reply = await request(s.url(path), { method, ...(method === "GET" ? {} : { body: JSON.stringify({ roomId }) }) });
+      assert.ok([404, 405].includes(reply.status), `${method} ${path}: ${reply.status} ${reply.text}`);
+    }
+  }
+  assert.deepEqual((await get(s.url(`/rooms/${roomId}/messages`))).json.messages.map(({ message }) => message), ["kept"]);
 });

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn rules(bytes_max: u64, types: &str) -> Rules {
@@ -144,4 +146,16 @@ fn only_what_names_a_key_is_ours() -> Result<(), serde_json::Error> {
     let many = format!("[{}]", vec![format!(r#"{{"key":"{key}"}}"#); FILES_ATTACHED_MAX + 1].join(","));
     assert!(of(&many)?.is_err());
     Ok(())
+}
+
+proptest! {
+    #[test]
+    fn a_key_has_all_the_bits_that_it_was_made_of(one: (u64, u64), other: (u64, u64)) {
+        let key = |(high, low)| FileKey::from_entropy(high, low);
+        prop_assert_eq!(key(one) == key(other), one == other);
+        prop_assert_ne!(key(one), key((one.0 ^ 1, one.1)));
+        prop_assert_ne!(key(one), key((one.0, one.1 ^ (1 << 63))));
+        let written = key(one);
+        prop_assert_eq!(FileKey::parse(written.as_str()), Some(written));
+    }
 }

@@ -1,11 +1,15 @@
 //! Paths by their pattern, for counting: there are as many patterns as routes, and as many paths as clients care to ask for.
 
-/// As the native host's router writes them.
-const PATTERNS: [&str; 35] = [
+/// As the native host's router writes them, and what only the Worker has.
+const PATTERNS: [&str; 39] = [
     "/",
     "/ai/chat",
     "/ai/stream",
     "/ai/stream/{conversation}/stream",
+    "/archive/files",
+    "/archive/files/{key}",
+    "/archive/holders",
+    "/archive/{kind}/{name}",
     "/domains/{domain}",
     "/domains/{domain}/knowledge",
     "/domains/{domain}/knowledge/search",

@@ -445,7 +445,6 @@ fn chain(error: &reqwest::Error) -> String {
     said
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err calls")]
 fn said(error: impl std::fmt::Display) -> String {
     error.to_string()
 }

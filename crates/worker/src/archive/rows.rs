@@ -53,6 +53,7 @@ struct Table {
 
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 const ROWS_AT_ONCE: i64 = 200;
+const MADE: [&str; 3] = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
 /// There while only a part of an import has come.
 const IMPORTING: &str = "importing";
 /// Where the number of an import that is whole is kept, so that one that was cut off can be begun again.
@@ -128,7 +129,7 @@ fn page(
         from = 0;
     }
     // Behind the rows, which go in faster without.
-    for schema in schemas(sql, "type IN ('index', 'trigger')", left)? {
+    for schema in schemas(sql, "type = 'index'", left)? {
         put(&mut lines, &Line::Schema { schema })?;
     }
     Ok(Some((lines, None)))
@@ -221,6 +222,10 @@ fn take(sql: &mut Store, lines: &str) -> Refused<Option<String>> {
     for (at, text) in lines.lines().enumerate() {
         let wrong = |why: &dyn std::fmt::Display| SqlError(format!("line {}: {why}", at + 1));
         match serde_json::from_str(text).map_err(|error| wrong(&error))? {
+            // All that a dump has: whatever else would not be made, but done.
+            Line::Schema { schema } if !MADE.iter().any(|made| schema.starts_with(made)) => {
+                return Err(wrong(&format_args!("a schema must begin with one of {MADE:?}")));
+            }
             Line::Schema { schema } => {
                 sql.raw().exec(&schema, None).map_err(|error| wrong(&error))?;
             }

@@ -1,15 +1,15 @@
 /** Everything of a service whose storage nobody else can read: out over HTTP while it goes on, and into another one. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join as joinPath } from "node:path";
 import { after } from "node:test";
 import { Client } from "../client.js";
 import { eventually } from "../eventually.js";
 import { createHost } from "../hosts/index.js";
-import { binaryPath } from "../hosts/native.js";
+import { binaryPath, create as createNative } from "../hosts/native.js";
 import { get, post, request } from "../http.js";
-import { join, say, sayMany, suite, UNLIMITED } from "../scenario.js";
+import { join, say, sayMany, Scenario, suite, UNLIMITED } from "../scenario.js";
 import { inTempDir } from "../starts.js";
 import { SECRET, token } from "../tokens.js";
 
@@ -80,11 +80,33 @@ async function fill(s) {
   return { domainId, roomId, plainRoom, talk, file, epoch: joined.epoch };
 }
 
+/** To a client that comes back, to those who read and search, to pages. */
+async function servesAsBefore(other, { domainId, roomId, plainRoom, file, epoch }) {
+  const bob = await Client.connect(`${other.wsUrl}?token=${token({ sub: "bob" })}`);
+  const eve = await Client.connect(other.wsUrl);
+  assert.equal((await eve.ask({ type: "join-room", roomId: plainRoom, userId: "ann", userName: "Ann" }, "error")).code, "forbidden", "ann has proved her name there");
+  eve.socket.terminate();
+  const joined = await bob.ask({ type: "join-room", roomId, userId: "bob", userName: "Bob", epoch, lastSeq: 2 }, "joined-room");
+  assert.deepEqual([joined.resumed, joined.seq], [true, 3], "a client goes on where it was");
+  assert.equal((await bob.next("message-updated")).message, "the zebra, edited");
+  bob.socket.terminate();
+  assert.equal((await get(`${other.baseUrl}${file.url}`, bearer)).text, "what ann notes");
+  assert.equal((await get(`${other.baseUrl}/domains/${domainId}`, bearer)).json.systemPrompt, "Be brief.");
+  assert.match((await get(`${other.baseUrl}/domains/${domainId}/knowledge/search?q=zebra`, bearer)).text, /30 days/, "its index is made anew");
+  // And so is that of what was said.
+  await eventually(async () => (await get(`${other.baseUrl}/search?domainId=${domainId}&q=zebra`, bearer)).json.results?.[0]?.roomId === roomId);
+  assert.equal((await get(`${other.baseUrl}/rooms?domainId=${domainId}`, bearer)).json.rooms[0].customer.userId, "ann");
+  assert.equal((await get(`${other.baseUrl}/stats/domains`, bearer)).json.stats[domainId].totalVisitors, 1);
+  assert.equal((await get(`${other.baseUrl}/rooms/${plainRoom}/messages`, bearer)).json.messages[0].message, "of no site");
+  const page = await request(`${other.baseUrl}/healthz`, { headers: { origin: "https://shop.example" } });
+  assert.equal(page.status, 200, "the site's pages are let in");
+}
+
 const holders = async (base) => (await get(`${base}/archive/holders?after=`, bearer)).json.holders.map(({ kind, name }) => `${kind} ${name}`);
 
 scenario("what one service holds another serves as it was: rooms, conversations, sites and files", async (s) => {
   const made = await fill(s);
-  const { domainId, roomId, plainRoom, talk, file, epoch } = made;
+  const { domainId, roomId, plainRoom, talk } = made;
   const all = [`domain ${domainId}`, `room ${roomId}`, `room ${plainRoom}`, `room ${talk}`];
   await eventually(async () => {
     const known = await holders(host.baseUrl);
@@ -101,22 +123,7 @@ scenario("what one service holds another serves as it was: rooms, conversations,
     assert.notEqual(here.code, 0);
     assert.match(here.output, /of a service on Cloudflare.*--to/);
 
-    const bob = await Client.connect(`${other.wsUrl}?token=${token({ sub: "bob" })}`);
-    const joined = await bob.ask({ type: "join-room", roomId, userId: "bob", userName: "Bob", epoch, lastSeq: 2 }, "joined-room");
-    assert.deepEqual([joined.resumed, joined.seq], [true, 3], "a client goes on where it was");
-    assert.equal((await bob.next("message-updated")).message, "the zebra, edited");
-    bob.socket.terminate();
-    assert.equal((await get(`${other.baseUrl}${file.url}`, bearer)).text, "what ann notes");
-    assert.equal((await get(`${other.baseUrl}/domains/${domainId}`, bearer)).json.systemPrompt, "Be brief.");
-    assert.match((await get(`${other.baseUrl}/domains/${domainId}/knowledge/search?q=zebra`, bearer)).text, /30 days/, "its index is made anew");
-    // And so is that of what was said.
-    await eventually(async () => (await get(`${other.baseUrl}/search?domainId=${domainId}&q=zebra`, bearer)).json.results?.[0]?.roomId === roomId);
-    assert.equal((await get(`${other.baseUrl}/rooms?domainId=${domainId}`, bearer)).json.rooms[0].customer.userId, "ann");
-    assert.equal((await get(`${other.baseUrl}/stats/domains`, bearer)).json.stats[domainId].totalVisitors, 1);
-    assert.equal((await get(`${other.baseUrl}/rooms/${plainRoom}/messages`, bearer)).json.messages[0].message, "of no site");
-    const page = await request(`${other.baseUrl}/healthz`, { headers: { origin: "https://shop.example" } });
-    assert.equal(page.status, 200, "the site's pages are let in");
-
+    await servesAsBefore(other, made);
     await well(["export", two, "--from", other.baseUrl]);
     for (const [kind, name, tables] of [
       ["rooms.jsonl", roomId, ["room", "event", "turn", "run", "read_mark", "file"]],
@@ -138,6 +145,31 @@ scenario("what one service holds another serves as it was: rooms, conversations,
     assert.notEqual(full.code, 0);
     assert.match(full.output, /holds something already; an import never replaces anything/);
   });
+});
+
+scenario("what one machine holds goes on here: its rooms, conversations, sites and files", async () => {
+  const native = createNative();
+  others.push(native);
+  await native.start({ ...ENV, SHARDS: "2" });
+  const there = new Scenario(native);
+  const [made, second] = [await fill(there), await fill(there)];
+  await there.leave();
+  await native.stop();
+  const other = await another();
+  await inTempDir(async (dir) => {
+    const out = joinPath(dir, "out");
+    const exported = await native.run(["export", out]);
+    assert.equal(exported.code, 0, exported.output);
+    assert.match(await well(["import", out, "--to", other.baseUrl]), /rows, 2 files/);
+    assert.match(await well(["import", out, "--to", other.baseUrl]), /rows, 2 files/);
+    assert.deepEqual((await readdir(dir)).sort(), ["out"], "nothing else is left of it");
+  });
+  for (const one of [made, second]) await servesAsBefore(other, one);
+  const { domainId, talk } = made;
+  assert.equal((await post(`${other.baseUrl}/ai/chat`, { message: "Who am I?", conversationId: talk, domainId }, { authorization: `Bearer ${token({ sub: "ann" })}` })).status, 200, "her conversation is hers still");
+  assert.equal((await post(`${other.baseUrl}/ai/chat`, { message: "Who am I?", conversationId: talk, domainId }, { authorization: `Bearer ${token({ sub: "eve" })}` })).status, 404, "and nobody else's");
+  const erased = await request(`${other.baseUrl}/visitors/ann?domainId=${domainId}`, { method: "DELETE", headers: bearer });
+  assert.deepEqual([erased.json.rooms, erased.json.conversations], [[made.roomId], [talk]], "what is hers is known");
 });
 
 scenario("of a room that is told in several pages all are of one moment", async (s) => {
@@ -207,7 +239,7 @@ scenario("a room that was erased is nowhere in it, and is again when somebody wr
 });
 
 scenario("everything is told to admins of all domains only", async (s) => {
-  const paths = ["/archive/holders", "/archive/files", "/archive/room/any", "/archive/domain/any", `/archive/files/${"0".repeat(32)}`];
+  const paths = ["/archive/holders", "/archive/users", "/archive/files", "/archive/room/any", "/archive/domain/any", `/archive/files/${"0".repeat(32)}`];
   const callers = { nobody: {}, visitor: { role: "visitor" }, agent: { role: "agent" }, "admin of one site": { role: "admin", domains: ["acme"] }, "admin of one room": { role: "admin", rooms: ["any"] } };
   for (const [who, claims] of Object.entries(callers)) {
     const headers = who === "nobody" ? {} : { authorization: `Bearer ${token(claims)}` };
@@ -225,8 +257,8 @@ scenario("everything is told to admins of all domains only", async (s) => {
     assert.match((await weeziq(["export", out, "--from", host.baseUrl], token({ role: "agent" }))).output, /403.*admin/s);
     assert.match((await weeziq(["export", out, "--from", host.baseUrl], null)).output, /--token or WEEZIQ_TOKEN/);
     assert.match((await weeziq(["export", out, "--from", "ftp://x"])).output, /must begin with https/);
-    await writeFile(joinPath(dir, "export.json"), JSON.stringify({ format: 1, version: "1", shards: 1 }));
-    assert.match((await weeziq(["import", dir, "--to", host.baseUrl])).output, /on one machine/);
+    await writeFile(joinPath(dir, "export.json"), JSON.stringify({ format: 2, version: "9", shards: 1 }));
+    assert.match((await weeziq(["import", dir, "--to", host.baseUrl])).output, /format 2.*upgrade/);
   });
   const open = createHost();
   others.push(open);

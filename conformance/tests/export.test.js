@@ -9,6 +9,7 @@ import { createHost } from "../hosts/index.js";
 import { get, post, request } from "../http.js";
 import { say, suite } from "../scenario.js";
 import { inTempDir } from "../starts.js";
+import { SECRET, token } from "../tokens.js";
 
 const { host, scenario } = suite({ SHARDS: "2" }, { needs: "process" });
 
@@ -81,6 +82,29 @@ scenario("an export reads back into the same, byte by byte, and serves as before
     await weeziq(["export", three]);
     assert.deepEqual(await contents(three), await contents(one), "and what was exported is as it was");
     await host.restart();
+  });
+});
+
+scenario("where there are tokens, whoever has proved a name has it after an import, too", async () => {
+  await inTempDir(async (dir) => {
+    const [one, two] = [createHost(), createHost()];
+    const env = (name) => ({ DATA_DIR: joinPath(dir, name), AUTH_SECRET: SECRET });
+    try {
+      await one.restart(env("one"));
+      const ann = await Client.connect(`${one.wsUrl}?token=${token({ sub: "ann" })}`);
+      await ann.ask({ type: "join-room", roomId: "r", userId: "ann", userName: "Ann" }, "joined-room");
+      ann.socket.terminate();
+      await one.stop();
+      await weeziq(["export", joinPath(dir, "out")], env("one"));
+      await weeziq(["import", joinPath(dir, "out")], env("two"));
+      await two.restart(env("two"));
+      const eve = await Client.connect(two.wsUrl);
+      const refused = await eve.ask({ type: "join-room", roomId: "r", userId: "ann", userName: "Ann" }, "error");
+      assert.equal(refused.code, "forbidden");
+      eve.socket.terminate();
+    } finally {
+      for (const started of [one, two]) await started.stop();
+    }
   });
 });
 

@@ -1,5 +1,5 @@
 //! Everything that this deployment holds, for `weeziq export --from` and `weeziq import --to`: which rooms and domains there
-//! are, the rows of each, and the bytes of files. Only for admins of all domains, and never in open mode.
+//! are, the rows of each, who has proved who they are, and the bytes of files. Only for admins of all domains, and never in open mode.
 
 mod rows;
 
@@ -17,7 +17,8 @@ use worker::{Bucket, Env, HttpMetadata, Include, Method, Request, Response, Resp
 
 pub(crate) use self::rows::{Left, Loaded, dump, load};
 use crate::files::BINDING;
-use crate::http::{Answer, bytes_of, method_of, nothing_at};
+use crate::http::{Answer, bytes_of, method_of, nothing_at, text};
+use crate::identity::{keep_proven, list_proven};
 use crate::places::Place;
 use crate::reply;
 
@@ -60,10 +61,13 @@ struct Known {
 /// A page of rows has some 2 MiB, and one row may have another.
 const LOADED_BYTES_MAX: usize = 16 * 1024 * 1024;
 const FILES_AT_ONCE: u32 = 500;
+/// Each is a write of KV, and a request may ask for only so many things.
+const USERS_AT_ONCE: usize = 40;
 
 pub(crate) fn methods(path: &str) -> Option<&'static str> {
     match path.strip_prefix("/archive/")?.split('/').collect::<Vec<_>>()[..] {
         ["holders" | "files"] => Some("GET"),
+        ["users"] => Some("GET, PUT"),
         ["room" | "domain" | "files", name] if !name.is_empty() => Some("GET, PUT"),
         _ => None,
     }
@@ -81,6 +85,28 @@ pub(crate) async fn serve(request: &mut Request, env: &Env, caller: &Identity) -
     let parts: Vec<&str> = path.split('/').skip(2).collect();
     match (method_of(request), parts[..].as_ref()) {
         (Method::Get, ["holders"]) => Place::Registry.post(env, "/holders", &query).await.map(Ok),
+        (Method::Get, ["users"]) => {
+            let after = Query::parse(&query).get("after").map(str::to_owned);
+            let (users, next) = list_proven(env, after).await?;
+            reply::json(&json!({ "users": users, "next": next })).map(Ok)
+        }
+        (_, ["users"]) => {
+            let body = text(request).await?.and_then(|text| {
+                serde_json::from_str::<Vec<String>>(&text).map_err(|_| {
+                    ClientError::invalid("body", "must be an array of what GET /archive/users lists")
+                })
+            });
+            match body {
+                Ok(users) if users.len() > USERS_AT_ONCE => {
+                    Ok(Err(ClientError::invalid("body", &format!("must have {USERS_AT_ONCE} users at most"))))
+                }
+                Ok(users) => match keep_proven(env, &users).await? {
+                    true => reply::json(&json!({ "success": true })).map(Ok),
+                    false => Ok(Err(ClientError::invalid("body", "must hold nothing but users"))),
+                },
+                Err(error) => Ok(Err(error)),
+            }
+        }
         (Method::Get, ["files"]) => list_files(&env.bucket(BINDING)?, &query).await,
         (method, ["files", key]) => match FileKey::parse(key) {
             Some(key) if method == Method::Get => read_file(&env.bucket(BINDING)?, &key).await,

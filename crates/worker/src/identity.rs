@@ -20,6 +20,11 @@ const KEY_BYTES_MAX: usize = 512;
 /// Users that an isolate remembers; then it asks anew.
 const REMEMBERED_MAX: usize = 10_000;
 
+const PREFIX: &str = "user";
+const NAMED: &str = "user:";
+/// Of names too long for a key.
+const NUMBERED: &str = "user#";
+
 thread_local! {
     /// Proved as far as this isolate has heard. That is never taken back.
     static PROVEN: RefCell<HashSet<String>> = RefCell::default();
@@ -86,6 +91,27 @@ pub(crate) async fn refuse(env: &Env, claimed: Option<&UserId>) -> std::result::
     Err(ClientError::new(ErrorCode::Forbidden, why))
 }
 
+/// All of them, a page at a time and as they are kept, and where the next page begins.
+pub(crate) async fn list_proven(env: &Env, after: Option<String>) -> Result<(Vec<String>, Option<String>)> {
+    let mut list = env.kv(BINDING)?.list().prefix(PREFIX.into());
+    if let Some(cursor) = after {
+        list = list.cursor(cursor);
+    }
+    let page = list.execute().await.map_err(failed)?;
+    Ok((page.keys.into_iter().map(|key| key.name).collect(), page.cursor.filter(|_| !page.list_complete)))
+}
+
+/// False if that is no key of theirs.
+pub(crate) async fn keep_proven(env: &Env, keys: &[String]) -> Result<bool> {
+    if !keys.iter().all(|key| key.starts_with(NAMED) || key.starts_with(NUMBERED)) {
+        return Ok(false);
+    }
+    for key in keys {
+        env.kv(BINDING)?.put(key, "1").map_err(failed)?.execute().await.map_err(failed)?;
+    }
+    Ok(true)
+}
+
 async fn is_kept(env: &Env, key: &str) -> Result<bool> {
     Ok(env.kv(BINDING)?.get(key).text().await.map_err(failed)?.is_some())
 }
@@ -105,8 +131,8 @@ fn remember(key: String) {
 
 /// Two names of one number cost an anonymous visitor a name, and nobody theirs.
 fn key(user: &UserId) -> String {
-    let key = format!("user:{user}");
-    if key.len() <= KEY_BYTES_MAX { key } else { format!("user#{:016x}", fnv1a(user.as_str())) }
+    let key = format!("{NAMED}{user}");
+    if key.len() <= KEY_BYTES_MAX { key } else { format!("{NUMBERED}{:016x}", fnv1a(user.as_str())) }
 }
 
 fn failed(error: impl std::fmt::Display) -> worker::Error {

@@ -1,7 +1,7 @@
 //! Paths by their pattern, for counting: there are as many patterns as routes, and as many paths as clients care to ask for.
 
 /// As the native host's router writes them, and what only the Worker has.
-const PATTERNS: [&str; 39] = [
+const PATTERNS: [&str; 40] = [
     "/",
     "/ai/chat",
     "/ai/stream",
@@ -9,6 +9,7 @@ const PATTERNS: [&str; 39] = [
     "/archive/files",
     "/archive/files/{key}",
     "/archive/holders",
+    "/archive/users",
     "/archive/{kind}/{name}",
     "/domains/{domain}",
     "/domains/{domain}/knowledge",

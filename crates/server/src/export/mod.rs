@@ -5,8 +5,11 @@
 //! is `{"schema": statement}` or `{"table": name, "row": {column: value}}`. What is exported twice is the same twice.
 
 mod files;
+mod moving;
+mod objects;
 pub(crate) mod remote;
 mod rows;
+mod service;
 
 use std::path::{Path, PathBuf};
 

@@ -26,9 +26,20 @@ struct Table {
     name: String,
     sql: String,
     has_rowid: bool,
+    columns: usize,
 }
 
-type Failed = Box<dyn std::error::Error>;
+impl Table {
+    /// The same whenever it is asked for.
+    fn order(&self) -> String {
+        match self.has_rowid {
+            true => "rowid".into(),
+            false => (1..=self.columns).map(|column| column.to_string()).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+pub(super) type Failed = Box<dyn std::error::Error>;
 
 const TELL_EVERY: u64 = 1_000;
 
@@ -47,7 +58,7 @@ pub(super) fn write(db: &Connection, into: &Path) -> Result<u64, Failed> {
     }
     let mut done = 0;
     for table in &tables {
-        let order = if table.has_rowid { "rowid" } else { "1, 2" };
+        let order = table.order();
         let mut statement = db.prepare(&format!("SELECT * FROM {} ORDER BY {order}", quoted(&table.name)))?;
         let columns: Vec<String> = statement.column_names().map(Into::into).collect();
         let mut rows = statement.query([])?;
@@ -65,6 +76,41 @@ pub(super) fn write(db: &Connection, into: &Path) -> Result<u64, Failed> {
     }
     out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
     Ok(done)
+}
+
+/// Of each of these tables that there is, how it is made and the rows of which its words are true: `?1` is a number, `?2` a name.
+pub(super) fn write_some(
+    db: &Connection,
+    out: &mut impl Write,
+    tables: &[(&str, &str)],
+    (number, name): (i64, &str),
+) -> Result<(), Failed> {
+    let known = self::tables(db)?;
+    let wanted = |table: &&Table| tables.iter().any(|(name, _)| *name == table.name);
+    for table in known.iter().filter(wanted) {
+        put(out, &Line::Schema { schema: table.sql.clone() })?;
+    }
+    for table in known.iter().filter(wanted) {
+        for (_, which) in tables.iter().filter(|(name, _)| *name == table.name) {
+            let order = table.order();
+            let rows = format!(
+                "SELECT * FROM {} WHERE ({which}) AND ?1 IS NOT NULL AND ?2 IS NOT NULL ORDER BY {order}",
+                quoted(&table.name)
+            );
+            let mut statement = db.prepare_cached(&rows)?;
+            let columns: Vec<String> = statement.column_names().map(Into::into).collect();
+            let mut rows = statement.query((number, name))?;
+            while let Some(row) = rows.next()? {
+                put(out, &Line::Row { table: table.name.clone(), row: fields(row, &columns)? })?;
+            }
+        }
+    }
+    for (table, schema) in indexes(db)? {
+        if tables.iter().any(|(name, _)| *name == table) {
+            put(out, &Line::Schema { schema })?;
+        }
+    }
+    Ok(())
 }
 
 /// All of it, or nothing.
@@ -107,13 +153,18 @@ pub(super) fn file_keys(db: &Connection) -> rusqlite::Result<Vec<FileKey>> {
 /// All but what a service makes anew of the rest when it starts: the index of what was said, and where it stands.
 fn tables(db: &Connection) -> rusqlite::Result<Vec<Table>> {
     let mut statement = db.prepare(
-        "SELECT list.name, schema.sql, list.wr FROM pragma_table_list AS list
+        "SELECT list.name, schema.sql, list.wr, list.ncol FROM pragma_table_list AS list
             JOIN sqlite_schema AS schema ON schema.name = list.name AND schema.type = 'table'
             WHERE list.schema = 'main' AND list.type = 'table' AND list.name NOT GLOB 'sqlite_*'
             AND list.name NOT GLOB 'search*' ORDER BY list.name",
     )?;
     let tables = statement.query_map([], |row| {
-        Ok(Table { name: row.get(0)?, sql: row.get(1)?, has_rowid: row.get::<_, i64>(2)? == 0 })
+        Ok(Table {
+            name: row.get(0)?,
+            sql: row.get(1)?,
+            has_rowid: row.get::<_, i64>(2)? == 0,
+            columns: row.get::<_, i64>(3)? as usize,
+        })
     })?;
     tables.collect()
 }
@@ -125,6 +176,15 @@ fn others(db: &Connection) -> rusqlite::Result<Vec<String>> {
             AND name NOT GLOB 'search*' ORDER BY type, name",
     )?;
     statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Each with its table.
+fn indexes(db: &Connection) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT tbl_name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL
+            AND name NOT GLOB 'search*' ORDER BY name",
+    )?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 fn fields(row: &Row<'_>, columns: &[String]) -> Result<Map<String, Json>, Failed> {

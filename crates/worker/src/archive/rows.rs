@@ -49,6 +49,7 @@ struct Place {
 struct Table {
     name: String,
     has_rowid: bool,
+    columns: i64,
 }
 
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
@@ -142,7 +143,12 @@ fn rows(sql: &SqlStorage, table: &Table, from: i64, lines: &mut String) -> Refus
         true => {
             format!("SELECT rowid, * FROM {name} WHERE rowid > {from} ORDER BY rowid LIMIT {ROWS_AT_ONCE}")
         }
-        false => format!("SELECT 0, * FROM {name} ORDER BY 1, 2, 3 LIMIT {ROWS_AT_ONCE} OFFSET {from}"),
+        false => {
+            // Behind the number that stands for the one that its rows do not have.
+            let order: Vec<_> = (2..=table.columns + 1).map(|column| column.to_string()).collect();
+            let order = order.join(", ");
+            format!("SELECT 0, * FROM {name} ORDER BY {order} LIMIT {ROWS_AT_ONCE} OFFSET {from}")
+        }
     };
     let cursor = sql.exec(&statement, None).map_err(failed)?;
     let columns = cursor.column_names();
@@ -264,35 +270,42 @@ fn holds_rows(sql: &SqlStorage) -> Refused<bool> {
 
 fn clear(sql: &SqlStorage) -> Refused<()> {
     for kind in ["virtual", "table"] {
-        for (name, _) in listed(sql, kind)? {
-            sql.exec(&format!("DROP TABLE {}", quoted(&name)), None).map_err(failed)?;
+        for table in listed(sql, kind)? {
+            sql.exec(&format!("DROP TABLE {}", quoted(&table.name)), None).map_err(failed)?;
         }
     }
     Ok(())
 }
 
 fn tables(sql: &SqlStorage, left: Left) -> Refused<Vec<Table>> {
-    let listed = listed(sql, "table")?.into_iter().filter(|(name, _)| !left.out(name));
-    Ok(listed.map(|(name, has_rowid)| Table { name, has_rowid }).collect())
+    Ok(listed(sql, "table")?.into_iter().filter(|table| !left.out(&table.name)).collect())
 }
 
-/// Tables of ours of that kind, and whether their rows have numbers; not those of the platform (`_cf_KV`, and `__miniflare_…`
+/// Tables of ours of that kind; not those of the platform (`_cf_KV`, and `__miniflare_…`
 /// on a developer's machine), nor parts of virtual ones.
-fn listed(sql: &SqlStorage, kind: &str) -> Refused<Vec<(String, bool)>> {
+fn listed(sql: &SqlStorage, kind: &str) -> Refused<Vec<Table>> {
     let mut found = Vec::new();
     for row in sql.exec("PRAGMA table_list", None).map_err(failed)?.raw() {
         let row = row.map_err(failed)?;
-        if let [schema, SqlStorageValue::String(name), SqlStorageValue::String(of), _, without_rowid, ..] =
-            &row[..]
+        if let [
+            schema,
+            SqlStorageValue::String(name),
+            SqlStorageValue::String(of),
+            columns,
+            without_rowid,
+            ..,
+        ] = &row[..]
+            && let SqlStorageValue::Integer(columns) = columns
             && matches!(schema, SqlStorageValue::String(schema) if schema == "main")
             && of == kind
             && !name.starts_with("sqlite_")
             && !name.starts_with('_')
         {
-            found.push((name.clone(), matches!(without_rowid, SqlStorageValue::Integer(0))));
+            let has_rowid = matches!(without_rowid, SqlStorageValue::Integer(0));
+            found.push(Table { name: name.clone(), has_rowid, columns: *columns });
         }
     }
-    found.sort();
+    found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 

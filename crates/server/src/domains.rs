@@ -47,7 +47,7 @@ struct Known {
     origins: Arc<[Pattern]>,
 }
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS domain_settings (
+pub(crate) const TABLE: &str = "CREATE TABLE IF NOT EXISTS domain_settings (
     domain TEXT PRIMARY KEY,
     settings TEXT NOT NULL
 ) STRICT";

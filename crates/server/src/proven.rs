@@ -21,7 +21,8 @@ pub(crate) struct Proven {
     known: RwLock<HashSet<u64>>,
 }
 
-const TABLE: &str = "CREATE TABLE IF NOT EXISTS proven_user (user TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
+pub(crate) const TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS proven_user (user TEXT PRIMARY KEY) STRICT, WITHOUT ROWID";
 
 impl Proven {
     pub(crate) fn open(file: &Path, has_key: bool) -> Result<Self, String> {

@@ -10,6 +10,7 @@ mod objects;
 pub(crate) mod remote;
 mod rows;
 mod service;
+mod settling;
 
 use std::path::{Path, PathBuf};
 
@@ -91,13 +92,10 @@ pub(crate) fn import(settings: &Settings, from: &Path) -> Outcome {
         return Err(format!("DATA_DIR {shown} is not empty; an import never replaces anything"));
     }
     let head = read_head(from)?;
-    if head.host == Host::Cloudflare {
-        let shown = from.display();
-        return Err(format!(
-            "{shown} is of a service on Cloudflare; weeziq import {shown} --to https://… reads it into one"
-        ));
-    }
     let data = DataDir::open(data_dir)?;
+    if head.host == Host::Cloudflare {
+        return settling::settle(settings, &data, from);
+    }
     let mut count = 0;
     for lines in lines_in(from)? {
         Progress::say(&format!("importing {}", lines.display()));

@@ -17,9 +17,18 @@ use crate::progress::Progress;
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum Line {
-    Schema { schema: String },
-    Row { table: String, row: Map<String, Json> },
+pub(super) enum Line {
+    Schema {
+        schema: String,
+    },
+    Row {
+        table: String,
+        row: Map<String, Json>,
+    },
+    /// Of a site on Cloudflare, whose settings are in no table.
+    Settings {
+        settings: String,
+    },
 }
 
 struct Table {
@@ -126,6 +135,7 @@ pub(super) fn read(mut db: Connection, from: &Path) -> Result<u64, Failed> {
         let line: Line = serde_json::from_str(&text).map_err(|error| format!("line {}: {error}", at + 1))?;
         let done = match line {
             Line::Schema { schema } => transaction.execute_batch(&schema),
+            Line::Settings { .. } => Ok(()), // no database here has any
             Line::Row { table, row } => {
                 count += 1;
                 insert(&transaction, &mut statements, &table, row)
@@ -215,6 +225,20 @@ fn insert(
     });
     let values = row.into_iter().map(|(_, value)| stored(value));
     db.prepare_cached(statement)?.execute(rusqlite::params_from_iter(values)).map(|_| ())
+}
+
+pub(super) fn insert_row(db: &Connection, table: &str, row: Map<String, Json>) -> rusqlite::Result<()> {
+    insert(db, &mut HashMap::new(), table, row)
+}
+
+/// What a statement begins with that makes a table or an index, and the table that it is about.
+pub(super) fn made_by(schema: &str) -> Option<(&'static str, String)> {
+    let made = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
+    let made = made.into_iter().find(|made| schema.starts_with(made))?;
+    let rest = schema.strip_prefix(made)?;
+    let named = if made == "CREATE TABLE " { rest } else { rest.split_once(" ON ")?.1 };
+    let table = named.trim_start().split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
+    Some((made, table.to_owned()))
 }
 
 fn stored(value: Json) -> Value {

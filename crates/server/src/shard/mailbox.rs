@@ -217,13 +217,9 @@ impl Shards {
         self.undrained.load(Ordering::Acquire) == 0
     }
 
-    /// Where a room or a domain of that name lives. Fixed for the life of a data folder, so the hash must be too:
-    /// 64-bit FNV-1a.
+    /// Where a room or a domain of that name lives.
     pub(crate) fn of(&self, name: &str) -> usize {
-        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        let hash = name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
-        // The low bits of FNV are weak for short names.
-        ((hash >> 32) % self.mailboxes.len().max(1) as u64) as usize
+        shard_of(name, self.mailboxes.len())
     }
 
     pub(crate) fn send(&self, shard: usize, message: Message) {
@@ -235,4 +231,13 @@ impl Shards {
     pub(crate) fn to_room(&self, room: RoomId, input: RoomInput) {
         self.send(self.of(room.as_str()), Message::Room { room, input, kept: None });
     }
+}
+
+/// Where a room or a domain of that name lives. Fixed for the life of a data folder, so the hash must be too:
+/// 64-bit FNV-1a.
+pub(crate) fn shard_of(name: &str, shards: usize) -> usize {
+    let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
+    // The low bits of FNV are weak for short names.
+    ((hash >> 32) % shards.max(1) as u64) as usize
 }

@@ -41,12 +41,23 @@ const message = (name, size, road = direct, more = (n) => ({ clientMessageId: `c
   times: 20,
   prepare: async (s) => {
     const { room, ann, last } = await roomOf(s, size, road);
+    await say(ann, room, "m0", "the first, which is a deed of its own");
     return async (n) => {
       await say(ann, room, "m0", `message ${n}`, more(n));
-      await last.next({ type: "new-message", seq: n + 1 });
+      await last.next({ type: "new-message", seq: n + 2 });
     };
   },
 });
+
+/** Who writes in a room of no domain is found there by those who erase. */
+const FIRST_MESSAGE = {
+  name: "a user's first message in a room of no domain",
+  times: 3,
+  prepare: async (s) => {
+    const { room, members } = await roomOf(s, 3);
+    return (n) => say(members[n], room, `m${n}`, "first", { clientMessageId: `f-${n}` });
+  },
+};
 
 /** @returns {(name: string, road: Road, size: number) => Deed} */
 const joining = (name, road, size) => ({
@@ -236,6 +247,7 @@ export const DEEDS = [
       };
     },
   },
+  FIRST_MESSAGE,
   pinging("a ping over `/ws?roomId=`", direct),
   pinging("a ping over `/ws`", gateway),
   {

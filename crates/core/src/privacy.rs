@@ -51,9 +51,6 @@ pub fn belongs_to(room: &RoomSummary, domain: &DomainId) -> bool {
     room.domain_id.as_ref().is_none_or(|of| of == domain)
 }
 
-/// What a host that cannot list such rooms says that it has not looked into.
-pub const ROOMS_WITHOUT_DOMAIN: &str = "rooms without a domainId";
-
 /// The receipts of all places as one.
 #[derive(Default)]
 pub struct Receipt {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use weeziq_core::ids::{DomainId, RunId, SocketId};
+use weeziq_core::ids::{DomainId, RoomId, RunId, SocketId, UserId};
 use weeziq_core::inbox::Listing;
 use weeziq_core::rooms::Post;
 use weeziq_core::spending::Spent;
@@ -45,6 +45,8 @@ pub(crate) enum Word {
         /// What has been said of late, for the domain's search.
         log: Vec<LogRow>,
     },
+    /// For the registry: who has written or read in a room of no domain, or is forgotten there.
+    TookPart { room: RoomId, user: UserId, is_there: bool },
     /// For the registry: this one has something stored, or nothing any more.
     Enrolled { holder: Holder, is_there: bool },
     /// Whether the directory is to tell a room what it tells those who watch.

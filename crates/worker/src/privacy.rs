@@ -1,6 +1,7 @@
 //! Erasing and exporting over HTTP: a room, a visitor with all that is theirs. The site knows which of its rooms concern a
 //! visitor, so what is asked grows with what they have done there, and not with the site.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,8 +10,7 @@ use weeziq_core::ids::{DomainId, ID_RULE, RoomId, VisitorId};
 use weeziq_core::inbox::{DeskCommand, RoomSummary};
 use weeziq_core::limits::HISTORY_MAX;
 use weeziq_core::privacy::{
-    ROOMS_AT_ONCE, ROOMS_WITHOUT_DOMAIN, Receipt, belongs_to, conversation_of, erasure_in,
-    erasure_of_conversation, is_by, is_of,
+    ROOMS_AT_ONCE, Receipt, belongs_to, conversation_of, erasure_in, erasure_of_conversation, is_by, is_of,
 };
 use weeziq_core::protocol::error::ClientError;
 use weeziq_core::protocol::query::Query;
@@ -80,7 +80,7 @@ pub(crate) async fn erase_visitor(request: &Request, env: &Env, caller: &Identit
             None => {}
         }
     }
-    reply::json(&receipt.body(&domain, &visitor, &[ROOMS_WITHOUT_DOMAIN])).map(Ok)
+    reply::json(&receipt.body(&domain, &visitor, &[])).map(Ok)
 }
 
 pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identity, name: &str) -> Answer {
@@ -120,7 +120,7 @@ pub(crate) async fn export_visitor(request: &Request, env: &Env, caller: &Identi
         export.insert("rooms".into(), rooms.into());
         export.insert("elsewhere".into(), elsewhere.into());
         export.insert("conversations".into(), conversations.into());
-        export.insert("unsearched".into(), json!([ROOMS_WITHOUT_DOMAIN]));
+        export.insert("unsearched".into(), json!([]));
         export.insert("exportedAt".into(), json!(Clock::default().now()));
     }
     reply::json(&export).map(Ok)
@@ -162,8 +162,11 @@ pub(crate) async fn unlist(env: &Env, room: &RoomId, erased: &Value) -> Result<(
 async fn rooms_of(env: &Env, domain: &DomainId, visitor: &VisitorId) -> Result<Vec<RoomId>> {
     let place = Place::Domain(domain.clone());
     let concerned = read(place.post(env, "/visitors/rooms-of", visitor.as_str()).await?).await?;
-    let concerned: Vec<String> = serde_json::from_value(concerned)?;
-    Ok(concerned.iter().map(|name| RoomId::known(name)).collect())
+    let concerned: BTreeSet<String> = serde_json::from_value(concerned)?;
+    // And those of no site, which belong to whichever asks.
+    let others = read(Place::Registry.post(env, "/parts", visitor.as_str()).await?).await?;
+    let others: BTreeSet<String> = serde_json::from_value(others)?;
+    Ok(concerned.union(&others).map(|name| RoomId::known(name)).collect())
 }
 
 /// Conversations with the AI that the visitor has begun, and the one that bears both names.

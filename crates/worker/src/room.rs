@@ -7,13 +7,14 @@ mod asked;
 mod desk;
 mod doors;
 mod files;
+mod parts;
 mod words;
 
 pub(crate) use asked::{EVENTS, TEXT, UI_MESSAGES, WHOLE, asked_as, query};
 pub(crate) use desk::AtDesk;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use doors::Doors;
@@ -21,7 +22,7 @@ use futures_channel::mpsc::UnboundedSender;
 use futures_util::future::{AbortHandle, abortable};
 use weeziq_core::access::token::expired;
 use weeziq_core::ai::model::ModelRequest;
-use weeziq_core::ids::{ConnId, RoomId, RunId, Seq};
+use weeziq_core::ids::{ConnId, RoomId, RunId, Seq, UserId};
 use weeziq_core::inbox::Listing;
 use weeziq_core::metrics::families;
 use weeziq_core::protocol::command::{Ask, Command, Join, Refusal, Request as Asked, RoomCommand};
@@ -80,6 +81,8 @@ struct Chat {
     runs: RefCell<HashMap<RunId, AbortHandle>>,
     alarms: Alarms,
     enrolment: Rc<Enrolment>,
+    /// Whom this life of the object has looked at.
+    parts: RefCell<HashSet<UserId>>,
     outbox: Rc<Outbox>,
     /// How the room stands, until its domain has it.
     unlisted: RefCell<Option<Box<Listing>>>,
@@ -118,6 +121,7 @@ impl DurableObject for ChatRoom {
             runs: RefCell::default(),
             alarms: Alarms::default(),
             enrolment: Rc::default(),
+            parts: RefCell::default(),
             outbox: Rc::default(),
             unlisted: RefCell::default(),
             log_told: Cell::new(None),
@@ -218,6 +222,7 @@ impl Chat {
             self.part(&seat, Farewell::Died);
         }
         self.send_kept();
+        self.tell_parts();
     }
 
     fn connect(self: &Rc<Self>, hello: Hello) -> Result<Response> {
@@ -357,6 +362,11 @@ impl Chat {
             Loaded::Answer(response) => Ok(response),
             Loaded::Whole { .. } => {
                 self.room.borrow_mut().take();
+                self.parts.take();
+                if let Err(error) = self.find_parts() {
+                    console_error!("it is not known who writes here: {error}");
+                }
+                self.tell_parts();
                 self.is_without_files.set(false);
                 self.wake_at(self.clock.now().plus(FAILED_RETRY_MS)); // for the files that nothing mentions
                 self.relist().await
@@ -450,7 +460,10 @@ impl Chat {
     fn carry_out(self: &Rc<Self>, output: Output) {
         match output {
             Output::Reply { to, reply_to, event } => self.reply(to, reply_to.as_deref(), event),
-            Output::Publish { event, except } => self.seats.tell_members(&encode(&event, None), except),
+            Output::Publish { event, except } => {
+                self.note_part(&event);
+                self.seats.tell_members(&encode(&event, None), except);
+            }
             Output::Admit { conn, member } => {
                 self.seats.get(conn).inspect(|seat| seat.amend(|attached| attached.member = Some(member)));
             }
@@ -532,6 +545,9 @@ impl Chat {
         self.tell(RoomInput::Alarm);
         self.list_again();
         self.send_kept();
+        if self.outbox.is_empty() {
+            self.tell_parts();
+        }
         self.sweep_files();
         if !self.runs.borrow().is_empty() {
             self.wake_at(self.clock.now().plus(RUN_CHECK_EVERY_MS));

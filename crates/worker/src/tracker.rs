@@ -140,6 +140,7 @@ impl DurableObject for VisitorTracker {
             ("/counted", Some(Role::Directory)) => tracker.add_counted(request).await,
             ("/metrics", Some(Role::Directory)) => tracker.tell_counted(),
             ("/words", Some(Role::Registry)) => tracker.hear_holders(request).await,
+            ("/parts", Some(Role::Registry)) => tracker.list_parts(request).await,
             ("/holders", Some(Role::Registry)) => tracker.list_holders(request).await,
             ("/dump", Some(Role::Domain(domain))) => tracker.dump(domain, request).await,
             ("/load", Some(Role::Domain(domain))) => tracker.load(domain, request).await,
@@ -373,6 +374,7 @@ impl Tracker {
                 | Word::Observed { .. }
                 | Word::Numbers(_)
                 | Word::Enrolled { .. }
+                | Word::TookPart { .. }
                 | Word::Watch { .. } => {}
             }
         }

@@ -277,6 +277,11 @@ impl Room {
         self.live_agent
     }
 
+    /// Whether it is in the list of a domain.
+    pub fn has_domain(&self) -> bool {
+        self.domain.is_some()
+    }
+
     /// Whether there is anything of it but who is in it.
     pub fn is_stored(&self) -> bool {
         self.stored.is_some()

@@ -23,6 +23,8 @@ impl Left {
         // The index of what was said follows the log by itself.
         table.starts_with("search")
             || table == IMPORTING
+            // Whoever reads a room in looks for them in its rows.
+            || table == PARTS
             || matches!((self, table), (Self::Copies, "room" | "event" | "claim"))
     }
 }
@@ -55,6 +57,8 @@ struct Table {
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 const ROWS_AT_ONCE: i64 = 200;
 const MADE: [&str; 3] = ["CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX "];
+/// Who has taken part in a room of no domain.
+const PARTS: &str = "part";
 /// There while only a part of an import has come.
 const IMPORTING: &str = "importing";
 /// Where the number of an import that is whole is kept, so that one that was cut off can be begun again.

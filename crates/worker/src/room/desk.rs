@@ -67,7 +67,16 @@ impl Chat {
         let changes_list =
             matches!(command, DeskCommand::Erase | DeskCommand::Retain(_) | DeskCommand::Anonymise(_));
         let erases = matches!(command, DeskCommand::Erase);
+        let forgotten = match &command {
+            DeskCommand::Anonymise(user) => Some(user.clone()),
+            _ => None,
+        };
         let answer = self.at_desk(asked.by, command).await;
+        if erases {
+            self.forget_parts(None);
+        } else if forgotten.is_some() {
+            self.forget_parts(forgotten);
+        }
         if erases && !self.room.borrow().as_ref().is_some_and(Room::is_stored) {
             self.enrolment.strike(&self.state, &self.outbox, Holder::Room(self.id.clone()));
         }

@@ -36,6 +36,7 @@ impl Chat {
                 Word::Spent(_)
                 | Word::Numbers(_)
                 | Word::Enrolled { .. }
+                | Word::TookPart { .. }
                 | Word::Watch { .. }
                 | Word::Parted { .. }
                 | Word::Listed { .. } => true,

@@ -84,6 +84,7 @@ impl Tracker {
                 | Word::Spent(_)
                 | Word::Silence { .. }
                 | Word::Enrolled { .. }
+                | Word::TookPart { .. }
                 | Word::Overheard { .. }
                 | Word::Parted { .. }
                 | Word::Listed { .. } => {}

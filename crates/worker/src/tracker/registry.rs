@@ -22,6 +22,13 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS holder (
     holder TEXT PRIMARY KEY
 ) STRICT, WITHOUT ROWID";
 
+/// Who has written or read in which room of no domain.
+const PARTS: &str = "CREATE TABLE IF NOT EXISTS part (
+    user_id TEXT NOT NULL,
+    room TEXT NOT NULL,
+    PRIMARY KEY (user_id, room)
+) STRICT, WITHOUT ROWID";
+
 const AT_ONCE: i64 = 1_000;
 
 impl Tracker {
@@ -30,7 +37,21 @@ impl Tracker {
         let mut sql = Store::new(&self.state.storage());
         sql.run(TABLE, &[]).map_err(failed)?;
         for word in words {
+            if let Word::TookPart { room, user, is_there } = &word {
+                let statement = match is_there {
+                    true => "INSERT INTO part (user_id, room) VALUES (?, ?) ON CONFLICT DO NOTHING",
+                    false => "DELETE FROM part WHERE user_id = ? AND room = ?",
+                };
+                sql.run(PARTS, &[]).map_err(failed)?;
+                sql.run(statement, &[Value::Text(user.as_str()), Value::Text(room.as_str())])
+                    .map_err(failed)?;
+            }
             let Word::Enrolled { holder, is_there } = word else { continue };
+            if let (Holder::Room(room), false) = (&holder, is_there) {
+                sql.run(PARTS, &[]).map_err(failed)?;
+                let statement = "DELETE FROM part WHERE room = ?";
+                sql.run(statement, &[Value::Text(room.as_str())]).map_err(failed)?;
+            }
             let statement = match is_there {
                 true => "INSERT INTO holder (holder) VALUES (?) ON CONFLICT DO NOTHING",
                 false => "DELETE FROM holder WHERE holder = ?",
@@ -82,6 +103,23 @@ impl Tracker {
                 reply::json(&json!({ "success": true }))
             }
         }
+    }
+
+    /// Rooms of no domain in which that user has written or read.
+    pub(super) async fn list_parts(&self, mut request: Request) -> Result<Response> {
+        let user = request.text().await?;
+        let mut sql = Store::new(&self.state.storage());
+        sql.run(PARTS, &[]).map_err(failed)?;
+        let mut rooms = Vec::new();
+        sql.query(
+            "SELECT room FROM part WHERE user_id = ? ORDER BY room",
+            &[Value::Text(&user)],
+            &mut |row| {
+                rooms.push(row.text(0).to_owned());
+            },
+        )
+        .map_err(failed)?;
+        reply::json(&json!(rooms))
     }
 
     /// A page of them, behind the last of the one before.

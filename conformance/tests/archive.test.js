@@ -281,6 +281,8 @@ scenario("everything is told to admins of all domains only", async (s) => {
     assert.match((await weeziq(["export", out, "--from", host.baseUrl], token({ role: "agent" }))).output, /403.*admin/s);
     assert.match((await weeziq(["export", out, "--from", host.baseUrl], null)).output, /--token or WEEZIQ_TOKEN/);
     assert.match((await weeziq(["export", out, "--from", "ftp://x"])).output, /must begin with https/);
+    assert.match((await weeziq(["export", out, "--from", "http://127.0.0.1:1"])).output, /http:\/\/127\.0\.0\.1:1\/ cannot be reached/);
+    assert.deepEqual(await readdir(dir), [], "what came to nothing leaves nothing");
     await writeFile(joinPath(dir, "export.json"), JSON.stringify({ format: 2, version: "9", shards: 1 }));
     assert.match((await weeziq(["import", dir, "--to", host.baseUrl])).output, /format 2.*upgrade/);
   });

@@ -66,7 +66,7 @@ pub(crate) fn export(settings: &Settings, target: &Path) -> Outcome {
     // Whole, or not there under its name.
     let partial = with_suffix(target, ".partial");
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", partial.display());
-    std::fs::create_dir_all(partial.join(FILES)).map_err(failed)?;
+    make_anew(&partial).map_err(failed)?;
     let (mut count, mut keys) = (0, Vec::new());
     for database in data.databases()?.into_iter().filter(|database| database.exists()) {
         Progress::say(&format!("exporting {}", database.display()));
@@ -109,6 +109,14 @@ pub(crate) fn import(settings: &Settings, from: &Path) -> Outcome {
     // It is what makes a folder one of WeeziQ's, so it comes last.
     data.shards(head.shards)?;
     Ok(format!("{}: {count} rows, {copied} files\n", data_dir.display()))
+}
+
+/// What an export that came to nothing has left there would be taken for a part of this one.
+fn make_anew(partial: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(partial) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => std::fs::create_dir_all(partial.join(FILES)),
+    }
 }
 
 fn read_head(from: &Path) -> Result<Head, String> {

@@ -16,7 +16,7 @@ use weeziq_core::files::FileKey;
 use super::files::runtime;
 use super::objects::{Heading, Holder, Objects, is_row, lines_in, parts, size_of};
 use super::service::{ATTEMPTS, FilesPage, Page, Service, UsersPage, chain, checked, read, said};
-use super::{FILES, FORMAT, HEAD, Head, Host, Outcome, moving, with_suffix};
+use super::{FILES, FORMAT, HEAD, Head, Host, Outcome, make_anew, moving, with_suffix};
 use crate::progress::Progress;
 
 /// A service, and the token of one who may do everything there.
@@ -43,9 +43,9 @@ pub(crate) fn export(from: &str, remote: &Remote, target: &Path) -> Outcome {
     let service = Service::at(from, remote)?;
     let partial = with_suffix(target, ".partial");
     let failed = |error: std::io::Error| format!("{} cannot be written: {error}", partial.display());
-    std::fs::create_dir_all(partial.join(FILES)).map_err(failed)?;
     let (rows, files) = runtime()?.block_on(async {
         let holders = service.holders().await?;
+        make_anew(&partial).map_err(failed)?;
         let (domains, rooms): (Vec<_>, Vec<_>) =
             holders.into_iter().partition(|holder| matches!(holder, Holder::Domain(_)));
         Progress::say(&format!("exporting {} domains", domains.len()));

@@ -41,7 +41,7 @@ pub(super) struct Service {
 }
 
 pub(super) const ATTEMPTS: u32 = 5;
-const BACK_OFF_MS: u64 = 500;
+const BACK_OFF_MS: u64 = 200;
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Service {
@@ -77,7 +77,10 @@ impl Service {
             match answer {
                 Ok(response) if response.status().is_server_error() && attempt < ATTEMPTS => {}
                 Err(_) if attempt < ATTEMPTS => {}
-                answer => return answer.map_err(|error| chain(&error)),
+                answer => {
+                    return answer
+                        .map_err(|error| format!("{} cannot be reached: {}", self.url, chain(&error)));
+                }
             }
             tokio::time::sleep(Duration::from_millis(BACK_OFF_MS << attempt)).await;
         }
